@@ -1,0 +1,170 @@
+"""Build, save and load a Mask R-CNN."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+import torch
+from detectron2 import model_zoo
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tem_data.errors import TemDataError
+from tem_data.files import read_json, whole, write_json
+
+BASE = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """The `detector` section of params.yaml.
+
+    `weights` is None (from scratch, with GroupNorm), a file (.safetensors, .pth
+    or .pkl) or a name of detectron2's model zoo (frozen BatchNorm, two stages
+    frozen, as [P26]). `config` holds any key of detectron2's configuration.
+    `optimizer` is `adamw` or `sgd`; `schedule` is `one_cycle`, or `constant`
+    after a linear warm-up of 1,000 iterations as in the published code.
+    """
+
+    iterations: int
+    batch_size: int = 4
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    optimizer: str = "adamw"
+    schedule: str = "one_cycle"
+    clip_norm: float = 1.0
+    weights: str | None = None
+    checkpointing_steps: int = 200
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimizer", ("adamw", "sgd")), ("schedule", ("one_cycle", "constant"))):
+            if getattr(self, name) not in allowed:
+                raise TemDataError(f"detector.{name} is {getattr(self, name)!r}; expected one of {allowed}")
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A Mask R-CNN, its detectron2 configuration and its classes."""
+
+    model: nn.Module
+    cfg: CfgNode
+    classes: tuple[str, ...]
+
+
+def detector_config(
+    settings: DetectorSettings, classes: Sequence[str], grey_mean: float, grey_std: float
+) -> CfgNode:
+    """detectron2's R50-FPN 3x configuration, ours, then `settings.config`; `grey_*` in grey levels 0–255."""
+    cfg = get_cfg()
+    cfg.merge_from_file(model_zoo.get_config_file(BASE))
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(classes)
+    cfg.MODEL.WEIGHTS = ""
+    cfg.INPUT.MASK_FORMAT = "bitmask"
+    if settings.weights is None:
+        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [grey_mean] * 3, [grey_std] * 3
+        cfg.MODEL.BACKBONE.FREEZE_AT = 0
+        cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False
+        for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_MASK_HEAD):
+            node.NORM = "GN"
+    try:
+        cfg.merge_from_list([part for item in settings.config.items() for part in item])
+    except (KeyError, ValueError, AssertionError) as error:
+        raise TemDataError(f"detector.config in params.yaml: detectron2 says: {error}") from error
+    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    return cfg
+
+
+def new_detector(cfg: CfgNode, classes: Sequence[str], weights: str | None, seed: int) -> Detector:
+    """A Mask R-CNN with weights drawn from `seed`, over which `weights`, where given, are laid."""
+    torch.manual_seed(seed)
+    model = build_model(cfg)
+    if weights is not None:
+        _lay_over(model, _read_weights(weights), weights)
+    return Detector(model, cfg, tuple(classes))
+
+
+def save_detector(detector: Detector, folder: str | os.PathLike) -> None:
+    """`model.safetensors`, `config.yaml` (detectron2's own) and `classes.json`, whole or not at all."""
+    with whole(folder) as draft:
+        draft.mkdir()
+        weights = {name: tensor.cpu().contiguous() for name, tensor in detector.model.state_dict().items()}
+        save_file(weights, draft / "model.safetensors")
+        cfg = detector.cfg.clone()
+        cfg.MODEL.DEVICE = "cpu"
+        (draft / "config.yaml").write_text(cfg.dump())
+        write_json(draft / "classes.json", list(detector.classes))
+
+
+def load_detector(folder: str | os.PathLike) -> Detector:
+    """The inverse of `save_detector`, on the GPU where there is one."""
+    folder = Path(folder)
+    if not (folder / "model.safetensors").is_file():
+        raise TemDataError(f"{folder} holds no model.safetensors; expected a folder written by train-detector")
+    cfg = get_cfg()
+    cfg.merge_from_file(str(folder / "config.yaml"))
+    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    model = build_model(cfg)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return Detector(model.eval(), cfg, tuple(read_json(folder / "classes.json")))
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads the model zoo's pickles, which hold arrays, and refuses anything else in a pickle."""
+
+    ALLOWED = {
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+        ("collections", "OrderedDict"),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise TemDataError(f"the weights hold a pickled {module}.{name}, which is refused: expected arrays only")
+        return super().find_class(module, name)
+
+
+def _read_weights(weights: str) -> dict[str, torch.Tensor]:
+    path = Path(weights)
+    if not path.is_file():
+        try:
+            path = Path(PathManager.get_local_path(model_zoo.get_checkpoint_url(weights)))
+        except Exception as error:  # iopath passes on whatever its transport raises
+            raise TemDataError(
+                f"detector.weights {weights!r} is neither a file nor could it be had from detectron2's model zoo: {error}"
+            ) from error
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix == ".pkl":
+        with open(path, "rb") as stream:
+            content = _ArraysOnly(stream, encoding="latin1").load()
+    else:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    content = content.get("model", content)
+    return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in content.items()}
+
+
+def _lay_over(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Takes every tensor whose name and shape the model has; the heads of other classes stay new."""
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    backbone = [k for k in own if k.startswith("backbone.")]
+    if not all(k in fitting for k in backbone):
+        raise TemDataError(f"detector.weights {name!r} do not fit the backbone that detector.config describes")
+    model.load_state_dict(fitting, strict=False)
+    kept = sorted(set(own) - set(fitting) - {"pixel_mean", "pixel_std"})
+    if kept:
+        print(f"weights {name}: {len(fitting)} tensors taken, {len(kept)} stay new: {', '.join(kept)}")

@@ -1,0 +1,71 @@
+"""Find defects on patches and on whole micrographs."""
+
+from __future__ import annotations
+
+from typing import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from tem_data.detection.model import Detector
+from tem_data.micrograph import Defect, defect_from_mask, window
+
+BATCH = 8
+
+
+@torch.no_grad()
+def predict_patches(detector: Detector, images: Sequence[np.ndarray], progress: bool = True) -> list[tuple[Defect, ...]]:
+    """The defects found on each image `(h, w) uint8`, by falling score; every score above the model's floor."""
+    found: list[tuple[Defect, ...]] = []
+    detector.model.eval()
+    for start in tqdm(range(0, len(images), BATCH), "predict", disable=not progress):
+        outputs = detector.model([_input(detector, image) for image in images[start : start + BATCH]])
+        found += [_defects(output["instances"].to("cpu"), detector.classes) for output in outputs]
+    return found
+
+
+def predict_micrograph(detector: Detector, image: np.ndarray, tile: int) -> tuple[Defect, ...]:
+    """The defects on a whole micrograph `(h, w) uint8`, by tiles of `tile` px that overlap by half.
+
+    Each tile answers for the defects whose box centre lies nearer to its own
+    centre than to that of any other tile, so a defect of up to half a tile is
+    seen whole and reported once.
+    """
+    tiles = [(x, y) for y in _starts(image.shape[0], tile) for x in _starts(image.shape[1], tile)]
+    crops = [image[y : y + tile, x : x + tile] for x, y in tiles]
+    centres = np.array([(x + c.shape[1] / 2, y + c.shape[0] / 2) for (x, y), c in zip(tiles, crops)])
+    kept: list[Defect] = []
+    for number, defects in enumerate(predict_patches(detector, crops, progress=len(crops) > 20)):
+        x, y = tiles[number]
+        for defect in (window(d, -x, -y, image.shape) for d in defects):
+            left, top, width, height = defect.bbox
+            middle = np.array([left + width / 2, top + height / 2])
+            if np.abs(centres - middle).max(1).argmin() == number:
+                kept.append(defect)
+    return tuple(sorted(kept, key=lambda d: -d.score))
+
+
+def _starts(side: int, tile: int) -> list[int]:
+    last = max(0, side - tile)
+    return sorted({*range(0, last, tile // 2), last})
+
+
+def _input(detector: Detector, image: np.ndarray) -> dict:
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).expand(3, *image.shape)
+    short_side = detector.cfg.INPUT.MIN_SIZE_TEST
+    if short_side and short_side != min(image.shape):
+        size = tuple(round(side * short_side / min(image.shape)) for side in image.shape)
+        tensor = F.interpolate(tensor[None].float(), size, mode="bilinear", antialias=True)[0].round().byte()
+    return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
+
+
+def _defects(instances, classes: Sequence[str]) -> tuple[Defect, ...]:
+    def each() -> Iterator[Defect | None]:
+        for mask, category, score in zip(
+            instances.pred_masks.numpy(), instances.pred_classes.tolist(), instances.scores.tolist()
+        ):
+            yield defect_from_mask(classes[category], mask, score=score)
+
+    return tuple(defect for defect in each() if defect is not None)

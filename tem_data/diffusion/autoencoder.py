@@ -1,0 +1,222 @@
+"""Between 8-bit grey micrographs and standardised latents.
+
+The autoencoder is any of diffusers' that is named, or a small one trained here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, AutoModel, VQModel
+from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
+from torch import nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit, read_settings
+from tem_data.errors import TemDataError
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings(TrainingSettings):
+    """How to train an autoencoder: as TrainingSettings says, and its shape.
+
+    `factor` image pixels (2, 4, 8, …) make one latent pixel of `latent_channels`;
+    all layers are `width` channels wide. The loss is the mean absolute error plus
+    `gradient_weight` times that of the differences of neighbouring pixels.
+    """
+
+    factor: int = 8
+    latent_channels: int = 8
+    width: int = 48
+    gradient_weight: float = 1.0
+
+
+class Autoencoder:
+    """A frozen diffusers autoencoder with latents of zero mean and unit standard deviation in each channel.
+
+    `latent_mean` and `latent_std`, one value per channel, are those of the
+    model's own latents; `measured` finds them.
+    """
+
+    def __init__(self, model: nn.Module, latent_mean: Sequence[float] = (), latent_std: Sequence[float] = ()):
+        self.model = model.requires_grad_(False).eval()
+        self.latent_mean = list(latent_mean) or [0.0] * self.latent_channels
+        self.latent_std = list(latent_std) or [1.0] * self.latent_channels
+
+    @property
+    def latent_channels(self) -> int:
+        return self.model.config.latent_channels
+
+    @property
+    def factor(self) -> int:
+        """Side of a latent pixel in image pixels."""
+        return 2 ** (len(self.model.config.block_out_channels) - 1)
+
+    def measured(self, images: np.ndarray) -> Autoencoder:
+        """The same autoencoder, its latents standardised by those of `images` (N, H, W) uint8."""
+        latents = Autoencoder(self.model).encode(images).double()
+        mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3)).clamp_min(1e-6)
+        return Autoencoder(self.model, mean.tolist(), std.tolist())
+
+    def encode(self, images: np.ndarray) -> torch.Tensor:
+        """(N, H, W) uint8 to (N, C, H / factor, W / factor) float32, on the CPU.
+
+        Raises TemDataError if the sides are no multiples of `factor`.
+        """
+        if any(side % self.factor for side in images.shape[1:]):
+            raise TemDataError(
+                f"patches of {images.shape[1]}×{images.shape[2]} px: this autoencoder needs sides that are multiples "
+                f"of {self.factor} px; change the patch size in params.yaml"
+            )
+        return torch.cat([self._encode(images[i : i + BATCH]) for i in _batches(len(images), "encode")])
+
+    def decode(self, latents: torch.Tensor) -> np.ndarray:
+        """(N, C, h, w) standardised latents to (N, h · factor, w · factor) uint8."""
+        return np.concatenate([self._decode(latents[i : i + BATCH]) for i in _batches(len(latents), "decode")])
+
+    def _statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, std = (like.new_tensor(values).view(1, -1, 1, 1) for values in (self.latent_mean, self.latent_std))
+        return mean, std
+
+    @torch.no_grad()
+    def _encode(self, images: np.ndarray) -> torch.Tensor:
+        grey = to_unit(images, self.model.device).to(self.model.dtype)
+        code = self.model.encode(grey.expand(-1, self.model.config.in_channels, -1, -1))
+        latents = (code.latent_dist.mode() if hasattr(code, "latent_dist") else code.latents).float()
+        mean, std = self._statistics(latents)
+        return ((latents - mean) / std).cpu()
+
+    @torch.no_grad()
+    def _decode(self, latents: torch.Tensor) -> np.ndarray:
+        latents = latents.to(self.model.device, torch.float32)
+        mean, std = self._statistics(latents)
+        decoded = self.model.decode((latents * std + mean).to(self.model.dtype)).sample
+        grey = decoded.float().mean(1).clamp(-1, 1)
+        return ((grey + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+
+
+def _batches(n: int, name: str) -> tqdm:
+    return tqdm(range(0, n, BATCH), desc=name, disable=n <= 20 * BATCH, leave=False)
+
+
+def to_unit(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """(N, H, W) uint8 to (N, 1, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device)[:, None].float() / 127.5 - 1
+
+
+def psnr(images: np.ndarray, others: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of 8-bit images: 10 log10(255² / mean squared difference)."""
+    error = np.mean((images.astype(np.float64) - others) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-12)))
+
+
+def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = None) -> Autoencoder:
+    """An AutoencoderKL, VQModel or AutoencoderTiny of a folder or of the Hub, or of its subfolder `vae` or `vqvae`.
+
+    Raises TemDataError where there is none.
+    """
+    problems = []
+    for subfolder in (None, "vae", "vqvae"):
+        try:
+            model = AutoModel.from_pretrained(str(name_or_folder), subfolder=subfolder, revision=revision)
+        except (OSError, ValueError) as error:
+            problems.append(str(error).split("\n")[0])
+            continue
+        if isinstance(model, (AutoencoderKL, VQModel, AutoencoderTiny)):
+            return Autoencoder(model)
+        problems.append(f"it holds a {type(model).__name__}")
+    raise TemDataError(
+        f"autoencoder {name_or_folder} (revision {revision}): {problems[0]} Expected the config.json and weights of an "
+        "AutoencoderKL, VQModel or AutoencoderTiny, there or in vae/ or vqvae/; check the name in params.yaml"
+    )
+
+
+class _Reconstruction(nn.Module):
+    """AutoencoderTiny without its rounding of the latents to bytes, which has no gradient."""
+
+    def __init__(self, autoencoder: AutoencoderTiny):
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.autoencoder.decode(self.autoencoder.encode(images).latents).sample
+
+
+def build_autoencoder(settings: AutoencoderSettings, seed: int) -> AutoencoderTiny:
+    """A grey AutoencoderTiny with random weights. Raises TemDataError if `factor` is no power of 2."""
+    levels = settings.factor.bit_length()
+    if settings.factor < 2 or settings.factor != 2 ** (levels - 1):
+        raise TemDataError(f"params.yaml, autoencoder: factor is {settings.factor}; expected 2, 4, 8 or 16")
+    model = AutoencoderTiny(
+        in_channels=1,
+        out_channels=1,
+        encoder_block_out_channels=(settings.width,) * levels,
+        decoder_block_out_channels=(settings.width,) * levels,
+        num_encoder_blocks=(1,) + (3,) * (levels - 1),
+        num_decoder_blocks=(3,) * (levels - 1) + (1,),
+        latent_channels=settings.latent_channels,
+    )
+    _initialise(model, seed)
+    return model
+
+
+def _initialise(model: AutoencoderTiny, seed: int) -> None:
+    """Weights that keep the signal's size (He et al. 2015), residual blocks that start as the identity.
+
+    torch's own shrink it layer by layer: after 80 steps on micrographs they gave 24 dB where these gave 29.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, AutoencoderTinyBlock):
+            nn.init.zeros_(module.conv[-1].weight)
+
+
+def reconstruction_loss(images: torch.Tensor, others: torch.Tensor, gradient_weight: float) -> torch.Tensor:
+    """Mean absolute error of (N, 1, H, W) images plus `gradient_weight` times that of their differences."""
+    gradients = sum(F.l1_loss(images.diff(dim=axis), others.diff(dim=axis)) for axis in (-1, -2))
+    return F.l1_loss(images, others) + gradient_weight * gradients
+
+
+def train_autoencoder(
+    images: np.ndarray,
+    val_images: np.ndarray,
+    settings: Mapping,
+    workdir: str | os.PathLike,
+    seed: int,
+    callback: Callable[[int], None] | None = None,
+) -> tuple[Autoencoder, History]:
+    """Train a grey AutoencoderTiny from scratch on `images` (N, H, W) uint8, resuming in `workdir`.
+
+    `settings` are the keys of AutoencoderSettings. Returns the autoencoder with
+    latents standardised on `images`, and the history: step, loss and `val_psnr`
+    in dB, of the validation images after rounding to 8 bits.
+    """
+    options = read_settings(AutoencoderSettings, settings, "autoencoder")
+    held_out = val_images[evenly_spaced(len(val_images), options.validation_patches)]
+
+    def batch_loss(model: nn.Module, rng: np.random.Generator, part: slice) -> torch.Tensor:
+        chosen = rng.integers(0, len(images), options.batch_size)[part]
+        batch = to_unit(images[chosen], next(model.parameters()).device)
+        return reconstruction_loss(model(batch), batch, options.gradient_weight)
+
+    def validate(model: _Reconstruction) -> dict[str, float]:
+        device = model.autoencoder.device
+        decoded = [model(to_unit(held_out[i : i + BATCH], device)) for i in range(0, len(held_out), BATCH)]
+        grey = (torch.cat(decoded)[:, 0].clamp(-1, 1).cpu().numpy() + 1) * 127.5
+        return {"val_psnr": psnr(held_out, grey.round())}
+
+    network = _Reconstruction(build_autoencoder(options, seed))
+    trained, history = fit(network, batch_loss, validate, options, workdir, seed, callback)
+    return Autoencoder(trained.autoencoder).measured(images), history

@@ -1,0 +1,86 @@
+"""Many generated pairs, in shards that a killed run neither repeats nor leaves out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, Mapping, TypeVar
+
+import numpy as np
+from accelerate import PartialState
+from tqdm.auto import tqdm
+
+from tem_data.diffusion.pipeline import MaskToMicrographPipeline
+from tem_data.diffusion.training import read_settings
+from tem_data.errors import TemDataError
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How to generate: `num_inference_steps` of DPM-Solver++, `guidance_scale` (1 is none), `batch_size` images
+    at a time, `shard_rows` images in a file."""
+
+    num_inference_steps: int = 20
+    guidance_scale: float = 1.0
+    batch_size: int = 16
+    shard_rows: int = 256
+
+
+def generate(
+    pipeline: MaskToMicrographPipeline,
+    items: Iterable[tuple[Item, np.ndarray, int]],
+    write_shard: Callable[[Path, list[Item], np.ndarray], None],
+    folder: str | os.PathLike,
+    settings: Mapping,
+    name: str = "train",
+    total: int | None = None,
+) -> list[Path]:
+    """Paint a micrograph for each item and write `folder/{name}-00000.parquet`, `-00001`, …
+
+    An item is `(whatever the caller needs, class mask (H, W) uint8, seed)`;
+    `items` must come in the same order each time. `write_shard(path, items,
+    images)` gets the first entries and the images (n, H, W) uint8, and must move
+    a whole file into place. A shard whose file is there is skipped, so that a run
+    after `kill -9` ends with the same bytes as one without; processes of
+    `accelerate launch` take turns. `settings` are the keys of
+    GenerationSettings. Returns the paths of all shards, in order.
+    """
+    options = read_settings(GenerationSettings, settings, "generate")
+    state = PartialState()
+    pipeline.to(state.device)
+    pipeline.set_progress_bar_config(disable=True)
+    paths = []
+    with tqdm(total=total, desc="generate", unit="image", disable=not state.is_main_process) as bar:
+        for number, shard in enumerate(_shards(items, options.shard_rows)):
+            paths.append(Path(folder, f"{name}-{number:05d}.parquet"))
+            if paths[-1].exists() or number % state.num_processes != state.process_index:
+                bar.update(len(shard))
+                continue
+            things, masks, seeds = zip(*shard)
+            images = pipeline(
+                _stacked(masks, paths[-1]),
+                seeds,
+                options.num_inference_steps,
+                options.guidance_scale,
+                options.batch_size,
+                bar.update,
+            )
+            write_shard(paths[-1], list(things), images)
+    state.wait_for_everyone()
+    return paths
+
+
+def _shards(items: Iterable[tuple], rows: int) -> Iterator[list[tuple]]:
+    source = iter(items)
+    return iter(lambda: list(itertools.islice(source, rows)), [])
+
+
+def _stacked(masks: tuple[np.ndarray, ...], path: Path) -> np.ndarray:
+    sizes = sorted({mask.shape for mask in masks})
+    if len(sizes) > 1:
+        raise TemDataError(f"{path}: its masks have the sizes {sizes}; draw masks of one size only")
+    return np.stack(masks)

@@ -1,0 +1,97 @@
+"""COCO instances: polygons and run-length codes, compressed or not (cocodataset.org/#format-data)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Mapping
+
+from tem_data.errors import TemDataError
+from tem_data.formats import Label, LabelTable, Pixels, Polygons, Quarantine, number
+from tem_data.micrograph import defect_from_rle
+
+
+def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTable]:
+    """The labels of each image entry, also of images without labels.
+
+    Entries of an id or a file that was there before go to the quarantine, and
+    so do annotations of an unknown image. Raises TemDataError if the file is
+    no COCO JSON.
+    """
+    content = _content(path)
+    names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+    images = _images(content["images"], quarantine)
+    labels: dict[Any, list[Label]] = {image_id: [] for image_id in images}
+    seen = set()
+    for annotation in content["annotations"]:
+        item = f"annotation {annotation['id']}"
+        image = images.get(annotation["image_id"])
+        if image is None:
+            detail = f"no usable image entry of id {annotation['image_id']}"
+            quarantine.add(Path(path).name, item, "missing image", "set aside", detail)
+            continue
+        if annotation["id"] in seen:
+            quarantine.add(image["file_name"], item, "duplicate id", "kept", "another annotation has the same id")
+        seen.add(annotation["id"])
+        labels[annotation["image_id"]].append(_label(annotation, item, names))
+    return [LabelTable(str(image["file_name"]), tuple(labels[i]), _shape(image)) for i, image in images.items()]
+
+
+def _content(path: str | os.PathLike) -> dict[str, list[dict]]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TemDataError(f"{path}: expected a COCO JSON file ({error})") from error
+    needed = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("id", "image_id")}
+    for section, fields in needed.items():
+        entries = content.get(section) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise TemDataError(f"{path}: expected a list `{section}` as in COCO instances; export it as COCO instances")
+        for row, entry in enumerate(entries):
+            missing = [name for name in fields if not isinstance(entry, dict) or name not in entry]
+            if missing:
+                raise TemDataError(f"{path}: {section}[{row}] has no {', '.join(missing)}; add it")
+    return content
+
+
+def _images(entries: list[dict], quarantine: Quarantine) -> dict[Any, dict]:
+    images: dict[Any, dict] = {}
+    files = set()
+    for entry in entries:
+        clash = "id" if entry["id"] in images else "file" if entry["file_name"] in files else ""
+        if clash:
+            detail = f"another image entry has the same {clash}"
+            quarantine.add(entry["file_name"], f"image {entry['id']}", "duplicate id", "set aside", detail)
+            continue
+        images[entry["id"]] = entry
+        files.add(entry["file_name"])
+    return images
+
+
+def _shape(image: Mapping) -> tuple[int, int] | None:
+    height, width = number(image.get("height")), number(image.get("width"))
+    return (int(height), int(width)) if height > 0 and width > 0 else None
+
+
+def _label(annotation: Mapping, item: str, names: Mapping[Any, str]) -> Label:
+    category = annotation.get("category_id")
+    name = "" if category is None else names.get(category, f"category_id {category}")
+    area = annotation.get("area")
+    return Label(item, name, _outline(annotation.get("segmentation")), area, bool(annotation.get("iscrowd")))
+
+
+def _outline(segmentation: Any) -> Polygons | Pixels | None:
+    """None where there is no shape of at least three points."""
+    if isinstance(segmentation, dict):
+        try:
+            defect = defect_from_rle("", segmentation)
+            height, width = segmentation["size"]
+        except (KeyError, TypeError, ValueError):
+            return None
+        return defect and Pixels(defect.mask, defect.x, defect.y, (int(height), int(width)))
+    if not isinstance(segmentation, list):
+        return None
+    if not segmentation or any(not isinstance(p, list) or len(p) < 6 or len(p) % 2 for p in segmentation):
+        return None
+    return Polygons(tuple(tuple(map(number, part)) for part in segmentation))
