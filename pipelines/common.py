@@ -81,6 +81,11 @@ def stage(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
 
 
+def is_main_process() -> bool:
+    """False in all but one of the processes that `accelerate launch` starts."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def work_folder(name: str, settings: Any, *inputs: Path) -> Iterator[Path]:
     """A folder under `work/` for what a stage needs to go on after it was killed; it goes when the stage is done.
@@ -89,11 +94,10 @@ def work_folder(name: str, settings: Any, *inputs: Path) -> Iterator[Path]:
     earlier run with others left behind is thrown away.
     """
     folder = Path("work", name, fingerprint(settings, *inputs))
-    main_process = os.environ.get("RANK", "0") == "0"
-    for other in folder.parent.glob("*") if main_process else ():
+    for other in folder.parent.glob("*") if is_main_process() else ():
         if other != folder:
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     yield folder
-    if main_process:
+    if is_main_process():
         shutil.rmtree(folder.parent)

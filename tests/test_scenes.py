@@ -36,7 +36,7 @@ def test_overlap_is_found_with_its_shift_and_size(field, dx, dy):
 
 def test_ncc_is_that_of_the_overlap_also_where_only_a_part_has_detail(field):
     plain = field.copy()
-    plain[:350, :350] = plain[700:, 500:] = 128
+    plain[:350, :350] = plain[700:, 500:] = plain[:, 800:] = 128
     for x, y in ((300, 200), (0, 330), (250, 0)):
         pair = {"a": plain[100:612, 100:612], "b": plain[100 + y : 612 + y, 100 + x : 612 + x]}
         (overlap,) = find_scenes(pair, progress=False).overlaps

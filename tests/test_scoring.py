@@ -15,7 +15,7 @@ from tem_data.scoring import Counts, Labels, Rule, best, count_images, labels_of
 from tem_data.scoring.coco import score_coco
 from tem_data.scoring.matching import overlap
 from tem_data.scoring.scores import class_f1, detection
-from tem_data.scoring.segmentation import run_lengths
+from tem_data.rle import run_lengths
 
 CLASSES = ("100", "111", "bdot")
 SIDE = 48

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable, Mapping, Sequence
 
 import numpy as np
@@ -19,8 +20,10 @@ from tqdm.auto import tqdm
 
 from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit, read_settings
 from tem_data.errors import TemDataError
+from tem_data.files import read_json, whole, write_json
 
 BATCH = 16
+LATENTS = "latents.json"
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,21 @@ def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = N
             problems.append(str(error).split("\n")[0])
             continue
         if isinstance(model, (AutoencoderKL, VQModel, AutoencoderTiny)):
-            return Autoencoder(model)
+            statistics = Path(name_or_folder, LATENTS)
+            return Autoencoder(model, **read_json(statistics)) if statistics.is_file() else Autoencoder(model)
         problems.append(f"it holds a {type(model).__name__}")
     raise TemDataError(
         f"autoencoder {name_or_folder} (revision {revision}): {problems[0]} Expected the config.json and weights of an "
         "AutoencoderKL, VQModel or AutoencoderTiny, there or in vae/ or vqvae/; check the name in params.yaml"
     )
+
+
+def save_autoencoder(autoencoder: Autoencoder, folder: str | os.PathLike) -> None:
+    """As diffusers does, with `latents.json` (mean and standard deviation of each channel) beside it."""
+    with whole(folder) as draft:
+        autoencoder.model.save_pretrained(draft)
+        statistics = {"latent_mean": autoencoder.latent_mean, "latent_std": autoencoder.latent_std}
+        write_json(draft / LATENTS, statistics)
 
 
 class _Reconstruction(nn.Module):

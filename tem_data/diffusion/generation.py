@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 
 import numpy as np
-from accelerate import PartialState
+from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
@@ -50,14 +50,14 @@ def generate(
     GenerationSettings. Returns the paths of all shards, in order.
     """
     options = read_settings(GenerationSettings, settings, "generate")
-    state = PartialState()
-    pipeline.to(state.device)
+    accelerator = Accelerator()
+    pipeline.to(accelerator.device)
     pipeline.set_progress_bar_config(disable=True)
     paths = []
-    with tqdm(total=total, desc="generate", unit="image", disable=not state.is_main_process) as bar:
+    with tqdm(total=total, desc="generate", unit="image", disable=not accelerator.is_main_process) as bar:
         for number, shard in enumerate(_shards(items, options.shard_rows)):
             paths.append(Path(folder, f"{name}-{number:05d}.parquet"))
-            if paths[-1].exists() or number % state.num_processes != state.process_index:
+            if paths[-1].exists() or number % accelerator.num_processes != accelerator.process_index:
                 bar.update(len(shard))
                 continue
             things, masks, seeds = zip(*shard)
@@ -70,7 +70,7 @@ def generate(
                 bar.update,
             )
             write_shard(paths[-1], list(things), images)
-    state.wait_for_everyone()
+    accelerator.wait_for_everyone()
     return paths
 
 

@@ -140,7 +140,11 @@ class Quarantine:
         self.rows.append({"file": file, "item": item, "reason": reason, "action": action, "detail": detail})
 
     def count(self, reason: str) -> int:
-        return sum(row["reason"] == reason for row in self.rows)
+        return self.counts().get(reason, 0)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each reason has."""
+        return dict(sorted(Counter(row["reason"] for row in self.rows).items()))
 
     def write(self, path: str | os.PathLike) -> None:
         """A CSV file with columns file, item, reason, action, detail."""

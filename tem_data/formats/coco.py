@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from tem_data.errors import TemDataError
 from tem_data.formats import Label, LabelTable, Pixels, Polygons, Quarantine, number
-from tem_data.micrograph import defect_from_rle
+from tem_data.micrograph import Defect, Micrograph, defect_from_rle
+from tem_data.rle import to_rle
+from tem_data.schema import Classes
 
 
 def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTable]:
@@ -85,13 +87,56 @@ def _outline(segmentation: Any) -> Polygons | Pixels | None:
     """None where there is no shape of at least three points."""
     if isinstance(segmentation, dict):
         try:
-            defect = defect_from_rle("", segmentation)
             height, width = segmentation["size"]
-        except (KeyError, TypeError, ValueError):
+            defect = defect_from_rle("", to_rle(segmentation, height, width))
+        except (KeyError, TypeError, ValueError, TemDataError):
             return None
-        return defect and Pixels(defect.mask, defect.x, defect.y, (int(height), int(width)))
+        return defect and Pixels(defect.mask, defect.x, defect.y, (height, width))
     if not isinstance(segmentation, list):
         return None
     if not segmentation or any(not isinstance(p, list) or len(p) < 6 or len(p) % 2 for p in segmentation):
         return None
     return Polygons(tuple(tuple(map(number, part)) for part in segmentation))
+
+
+def coco_truth(micrographs: Sequence[Micrograph], classes: Classes) -> dict:
+    """Plain COCO ground truth; image ids count from 1, ignored labels are categories of their own."""
+    annotations: list[dict] = []
+    for image_id, micrograph in enumerate(micrographs, 1):
+        for defect in micrograph.defects:
+            ignored = defect.ignore and defect.category not in classes.ignored
+            annotations.append(
+                _instance(defect, image_id, micrograph, classes)
+                | {"id": len(annotations) + 1, "area": defect.area, "iscrowd": int(ignored)}
+            )
+    images = [
+        {
+            "id": image_id,
+            "file_name": f"{m.micrograph_id}_{m.x}_{m.y}.png",
+            "width": m.shape[1],
+            "height": m.shape[0],
+        }
+        for image_id, m in enumerate(micrographs, 1)
+    ]
+    categories = [{"id": k, "name": name} for k, name in enumerate(classes.labels, 1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def coco_results(
+    found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes
+) -> list[dict]:
+    """Plain COCO results of the defects found on each of `micrographs`, with the ids of `coco_truth`."""
+    return [
+        _instance(defect, image_id, micrograph, classes) | {"score": defect.score}
+        for image_id, (defects, micrograph) in enumerate(zip(found, micrographs), 1)
+        for defect in defects
+    ]
+
+
+def _instance(defect: Defect, image_id: int, micrograph: Micrograph, classes: Classes) -> dict:
+    return {
+        "image_id": image_id,
+        "category_id": classes.labels.index(defect.category) + 1,
+        "bbox": list(defect.bbox),
+        "segmentation": defect.rle(*micrograph.shape),
+    }

@@ -15,7 +15,7 @@ from tem_data.files import read_json
 from tem_data.scoring.labels import Labels
 from tem_data.scoring.matching import Rule
 from tem_data.scoring.scores import THRESHOLDS, Scores, best, sweep
-from tem_data.scoring.segmentation import numbers, to_rle
+from tem_data.rle import numbers, to_rle
 
 IGNORE = ("ambiguous",)
 

@@ -1,0 +1,54 @@
+"""Bring labelled micrographs into the one schema, set aside what is wrong, and tie overlapping ones into scenes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipelines.common import MICROGRAPHS, RESULTS, classes_in_force, read_params, stage
+from tem_data.errors import TemDataError
+from tem_data.files import write_json, write_table
+from tem_data.formats import Quarantine
+from tem_data.importing import import_micrographs
+from tem_data.micrograph import Micrograph, count_by_class
+from tem_data.scenes import Overlap, find_scenes
+from tem_data.schema import write_dataset
+from tem_data.simulate import simulate
+
+
+def main() -> None:
+    params = read_params()
+    micrographs, quarantine = labelled_micrographs(params)
+    if not micrographs:
+        raise TemDataError("import: no micrograph is left; results/quarantine.csv says why")
+    scenes = find_scenes({m.micrograph_id: m.image for m in micrographs}, params["import"]["min_overlap"])
+    micrographs = [replace(m, scene=scenes.scene[m.micrograph_id]) for m in micrographs]
+    write_dataset(MICROGRAPHS, {"all": micrographs}, classes_in_force(params), "Whole micrographs.")
+    write_table(RESULTS / "overlaps.csv", [o._asdict() for o in scenes.overlaps], Overlap._fields)
+    report = {
+        "micrographs": len(micrographs),
+        "scenes": len(set(scenes.scene.values())),
+        "uncalibrated": sum(m.nm_per_px is None for m in micrographs),
+        "defects": count_by_class(micrographs),
+        "quarantine": quarantine.counts(),
+    }
+    write_json(RESULTS / "import.json", report)
+    print(f"{report['micrographs']} micrographs in {report['scenes']} scenes, defects {report['defects']}")
+
+
+def labelled_micrographs(params: dict) -> tuple[list[Micrograph], Quarantine]:
+    """The built-in micrographs, or those that the settings name; writes and prints the quarantine."""
+    settings = dict(params["import"])
+    builtin = settings.pop("builtin")
+    settings.pop("min_overlap")
+    if settings["source"] == "builtin":
+        micrographs, quarantine = list(simulate(**builtin)), Quarantine()
+    else:
+        settings |= {"classes": params["classes"], "ignored": params["ignored"]}
+        micrographs, quarantine = import_micrographs(settings)
+    quarantine.write(RESULTS / "quarantine.csv")
+    print(quarantine.summary())
+    return micrographs, quarantine
+
+
+if __name__ == "__main__":
+    stage(main)
