@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import yaml
 
 from tem_data.errors import TemDataError
-from tem_data.files import fingerprint
 from tem_data.importing import classes_of
 from tem_data.schema import Classes
 
@@ -62,7 +58,7 @@ def read_params() -> dict[str, Any]:
 
 
 def classes_in_force(params: dict[str, Any]) -> Classes:
-    return classes_of(params["classes"], params["ignored"])
+    return classes_of(params)
 
 
 def parse_cell(*names: str) -> argparse.Namespace:
@@ -79,25 +75,3 @@ def stage(main: Callable[[], None]) -> None:
         main()
     except TemDataError as error:
         sys.exit(f"error: {error}")
-
-
-def is_main_process() -> bool:
-    """False in all but one of the processes that `accelerate launch` starts."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-@contextmanager
-def work_folder(name: str, settings: Any, *inputs: Path) -> Iterator[Path]:
-    """A folder under `work/` for what a stage needs to go on after it was killed; it goes when the stage is done.
-
-    It belongs to these settings and the contents of these inputs: what an
-    earlier run with others left behind is thrown away.
-    """
-    folder = Path("work", name, fingerprint(settings, *inputs))
-    for other in folder.parent.glob("*") if is_main_process() else ():
-        if other != folder:
-            shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    if is_main_process():
-        shutil.rmtree(folder.parent)

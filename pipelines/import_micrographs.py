@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pipelines.common import MICROGRAPHS, RESULTS, classes_in_force, read_params, stage
 from tem_data.errors import TemDataError
 from tem_data.files import write_json, write_table
 from tem_data.formats import Quarantine
 from tem_data.importing import import_micrographs
 from tem_data.micrograph import Micrograph, count_by_class
-from tem_data.scenes import Overlap, find_scenes
+from tem_data.scenes import Overlap, with_scenes
 from tem_data.schema import write_dataset
 from tem_data.simulate import simulate
 
@@ -20,13 +18,12 @@ def main() -> None:
     micrographs, quarantine = labelled_micrographs(params)
     if not micrographs:
         raise TemDataError("import: no micrograph is left; results/quarantine.csv says why")
-    scenes = find_scenes({m.micrograph_id: m.image for m in micrographs}, params["import"]["min_overlap"])
-    micrographs = [replace(m, scene=scenes.scene[m.micrograph_id]) for m in micrographs]
+    micrographs, overlaps = with_scenes(micrographs, params["import"]["min_overlap"])
     write_dataset(MICROGRAPHS, {"all": micrographs}, classes_in_force(params), "Whole micrographs.")
-    write_table(RESULTS / "overlaps.csv", [o._asdict() for o in scenes.overlaps], Overlap._fields)
+    write_table(RESULTS / "overlaps.csv", [o._asdict() for o in overlaps], Overlap._fields)
     report = {
         "micrographs": len(micrographs),
-        "scenes": len(set(scenes.scene.values())),
+        "scenes": len({m.scene for m in micrographs}),
         "uncalibrated": sum(m.nm_per_px is None for m in micrographs),
         "defects": count_by_class(micrographs),
         "quarantine": quarantine.counts(),

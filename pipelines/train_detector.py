@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage, work_folder
+from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage
 from tem_data.detection.model import DetectorSettings, save_detector
 from tem_data.detection.training import train_detector
-from tem_data.files import write_table
+from tem_data.files import work_folder, write_table
 from tem_data.schema import read_dataset
+from tem_data.settings import read_settings
 
 
 def main() -> None:
@@ -14,8 +15,8 @@ def main() -> None:
     cell, params = Cell(args.split, args.size, args.run), read_params()
     folders = [cell.data / "patches"] + [cell.folder / "generated"] * (args.arm == "exp_gen")
     patches = [patch for folder in folders for patch in read_dataset(folder, "train")]
-    settings = DetectorSettings(**params["detector"])
-    with work_folder(f"detector-{cell.folder.name}-{args.arm}", params["detector"], *folders) as work:
+    settings = read_settings(DetectorSettings, params["detector"], "detector")
+    with work_folder(cell.folder / args.arm, params["detector"], *folders) as work:
         detector, history = train_detector(patches, classes_in_force(params).names, settings, cell.seed, work)
         save_detector(detector, cell.folder / args.arm)
         write_table(cell.results / f"{args.arm}_loss.csv", history, list(history[0]))

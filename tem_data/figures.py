@@ -44,6 +44,21 @@ def colour_mask(mask: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     return np.array([(0, 0, 0), *(to_rgb(colour_of(name, classes)) for name in classes)])[mask]
 
 
+def overlay(path: str | os.PathLike, image: np.ndarray, defects: Sequence[Defect], classes: Sequence[str]) -> None:
+    """An image `(h, w) uint8` with the outlines of its defects, pixel for pixel, as a PNG."""
+    from matplotlib.figure import Figure
+
+    height, width = image.shape
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    draw_outlines(axes, defects, classes)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.set_axis_off()
+    with whole(Path(path)) as draft:
+        figure.savefig(draft, format="png")
+
+
 def contact_sheet(
     path: str | os.PathLike,
     labelled: Sequence[Micrograph],

@@ -65,3 +65,26 @@ def fingerprint(settings: Any, *paths: str | os.PathLike) -> str:
             with open(file, "rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def is_main_process() -> bool:
+    """False in all but one of the processes that `accelerate launch` starts."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def work_folder(target: str | os.PathLike, settings: Any, *inputs: str | os.PathLike) -> Iterator[Path]:
+    """A folder for what a step needs to go on after it was killed; it goes when `target` is done.
+
+    It lies in `.{target}.work` and belongs to these settings and the contents of
+    these inputs: what an earlier run with others left behind is thrown away.
+    """
+    target = Path(target)
+    folder = target.with_name(f".{target.name}.work") / fingerprint(settings, *inputs)
+    for other in folder.parent.glob("*") if is_main_process() else ():
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder
+    if is_main_process():
+        shutil.rmtree(folder.parent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Iterable, Iterator, Sequence
+from typing import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,25 @@ from tem_data.errors import TemDataError
 from tem_data.micrograph import Defect, Micrograph, crop, symmetric
 
 SYMMETRIES = 8
+
+
+def cut_roles(
+    micrographs: Iterable[Micrograph],
+    by_role: Mapping[str, Sequence[str]],
+    size: int,
+    stride: int,
+    count: int,
+    seed: int,
+    min_area_px: int = 0,
+) -> dict[str, list[Micrograph]]:
+    """The patches of a split: `training_patches` for role `train`, `tiles` for the other roles.
+
+    `by_role` gives each role its micrograph ids, as `splits.members` does.
+    """
+    by_id = {m.micrograph_id: m for m in micrographs}
+    roles = {role: [by_id[m] for m in ids] for role, ids in by_role.items()}
+    training = training_patches(roles.pop("train"), size, stride, count, seed, min_area_px)
+    return {"train": list(training)} | {role: list(tiles(ms, size, min_area_px)) for role, ms in roles.items()}
 
 
 def training_patches(

@@ -6,8 +6,9 @@ its test set, so micrographs are tied into scenes and scenes are split.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
-from typing import Mapping, NamedTuple
+from typing import Mapping, NamedTuple, Sequence
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from scipy import fft
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
+
+from tem_data.micrograph import Micrograph
 
 SIDE = 256
 SMOOTH_PX = 3.0
@@ -80,6 +83,14 @@ def find_scenes(
             step = views[a].step
             overlaps.append(Overlap(ids[a], ids[b], dx * step, dy * step, fraction, ncc))
     return Scenes(_tie(ids, overlaps), overlaps)
+
+
+def with_scenes(
+    micrographs: Sequence[Micrograph], min_overlap: float = 0.08
+) -> tuple[list[Micrograph], list[Overlap]]:
+    """The micrographs with their scene filled in, and the overlaps that tie them."""
+    scenes = find_scenes({m.micrograph_id: m.image for m in micrographs}, min_overlap)
+    return [replace(m, scene=scenes.scene[m.micrograph_id]) for m in micrographs], scenes.overlaps
 
 
 def leaking_pairs(roles: Mapping[str, str], scene: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -20,8 +20,9 @@ from tem_data.diffusion import (
 )
 from tem_data.diffusion.autoencoder import AutoencoderSettings, build_autoencoder, psnr
 from tem_data.diffusion.conditioning import defect_share, mask_condition
-from tem_data.diffusion.training import TrainingSettings, evenly_spaced, learning_rate, read_settings
+from tem_data.diffusion.training import TrainingSettings, evenly_spaced, learning_rate
 from tem_data.errors import TemDataError
+from tem_data.settings import read_settings
 
 AUTOENCODER = dict(
     steps=60,

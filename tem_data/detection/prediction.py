@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +13,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from tem_data.detection.model import Detector
-from tem_data.micrograph import Defect, defect_from_mask, window
+from tem_data.micrograph import Defect, Micrograph, count_by_class, defect_from_mask, window
 
 BATCH = 8
 
@@ -45,6 +48,41 @@ def predict_micrograph(detector: Detector, image: np.ndarray, tile: int) -> tupl
             if np.abs(centres - middle).max(1).argmin() == number:
                 kept.append(defect)
     return tuple(sorted(kept, key=lambda d: -d.score))
+
+
+def predict_folder(
+    detector: Detector,
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    tile: int,
+    threshold: float,
+    pictures: str | os.PathLike | None = None,
+) -> dict[str, dict[str, int]]:
+    """Finds the defects on every image of a folder; returns how many of each class on each.
+
+    Writes COCO results to `out`, the image entries they refer to to
+    `{out}.images.json`, and, where `pictures` names a folder, each image with
+    its defects drawn in.
+    """
+    from tem_data.figures import overlay
+    from tem_data.files import write_json
+    from tem_data.formats import files_by_stem, read_image
+    from tem_data.formats.coco import coco_results, coco_truth
+    from tem_data.schema import Classes
+
+    classes, micrographs, found = Classes(detector.classes), [], []
+    paths = [path for same_stem in files_by_stem(images).values() for path in same_stem]
+    for path in tqdm(paths, "micrographs"):
+        image = read_image(path)
+        micrographs.append(Micrograph(path.stem, image, (), image.shape))
+        found.append(tuple(d for d in predict_micrograph(detector, image, tile) if d.score >= threshold))
+        if pictures:
+            overlay(Path(pictures, f"{path.stem}.png"), image, found[-1], detector.classes)
+    write_json(out, coco_results(found, micrographs, classes))
+    write_json(f"{out}.images.json", coco_truth(micrographs, classes))
+    return {
+        m.micrograph_id: count_by_class([replace(m, defects=defects)]) for m, defects in zip(micrographs, found)
+    }
 
 
 def _starts(side: int, tile: int) -> list[int]:

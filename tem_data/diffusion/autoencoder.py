@@ -18,9 +18,10 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit, read_settings
+from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit
 from tem_data.errors import TemDataError
 from tem_data.files import read_json, whole, write_json
+from tem_data.settings import read_settings
 
 BATCH = 16
 LATENTS = "latents.json"

@@ -14,8 +14,9 @@ from torch import nn
 
 from tem_data.diffusion.autoencoder import Autoencoder
 from tem_data.diffusion.conditioning import NO_MASK, defect_share, mask_condition
-from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit, read_settings
+from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit
 from tem_data.errors import TemDataError
+from tem_data.settings import read_settings
 
 
 @dataclass(frozen=True)

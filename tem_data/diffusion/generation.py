@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
-from tem_data.diffusion.training import read_settings
 from tem_data.errors import TemDataError
+from tem_data.settings import read_settings
 
 Item = TypeVar("Item")
 

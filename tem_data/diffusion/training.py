@@ -12,9 +12,9 @@ import json
 import math
 import os
 import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable, Mapping, TypeVar
+from typing import Callable
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from tem_data.errors import TemDataError
 from tem_data.files import read_json, write_json
 
 History = list[dict[str, float | None]]
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,6 @@ class TrainingSettings:
     checkpoints_total_limit: int = 2
     validation_steps: int = 200
     validation_patches: int = 64
-
-
-def read_settings(kind: type[Settings], settings: Mapping, section: str) -> Settings:
-    """`settings` as the dataclass `kind`. Raises TemDataError on an unknown or a missing key of `section`."""
-    known = {field.name for field in fields(kind)}
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise TemDataError(f"params.yaml, {section}: unknown keys {unknown}; expected some of {sorted(known)}")
-    try:
-        return kind(**settings)
-    except TypeError as error:
-        raise TemDataError(f"params.yaml, {section}: {error}; add what is missing") from error
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
@@ -130,7 +117,7 @@ def fit(
         bar.set_postfix({name: f"{value:.4g}" for name, value in history[-1].items() if name != "step"})
         if callback:
             callback(done)
-    model = accelerator.unwrap_model(model)
+    model = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     ema.copy_to(model.parameters())
     return model.eval(), history
 
