@@ -291,13 +291,20 @@ def score(
     iou: Annotated[float, typer.Option(help="Least intersection over union of a match.")] = 0.3,
     assignment: Annotated[Assignment, typer.Option(help="greedy as the papers' code, or optimal.")] = Assignment.greedy,
     ignore: Annotated[str, typer.Option(help="Categories that count neither as found nor as missed.")] = "ambiguous",
+    thresholds: Annotated[str, typer.Option(help="Confidence thresholds to score at.")] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score predictions: F1 of detection, of classification, and their harmonic mean, at each confidence threshold."""
     from tem_data.scoring.coco import score_coco
 
     result = score_coco(
-        truth, predictions, iou, match.value, assignment.value, tuple(n for n in ignore.split(",") if n)
+        truth,
+        predictions,
+        iou,
+        match.value,
+        assignment.value,
+        ignore=tuple(name for name in ignore.split(",") if name),
+        thresholds=_numbers(thresholds),
     )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -328,6 +335,13 @@ def _names(text: str) -> dict[str, list[str]]:
     """`a=b+c,d` as {a: [b, c], d: [d]}."""
     pairs = (part.partition("=") for part in text.split(",") if part)
     return {name.strip(): (aliases or name).strip().split("+") for name, _, aliases in pairs}
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise TemDataError(f"--thresholds: expected numbers with commas between, found {text!r}") from error
 
 
 def _read_params(path: Path) -> dict[str, Any]:

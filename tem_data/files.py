@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
+from tem_data.errors import TemDataError
+
 
 @contextmanager
 def whole(target: str | os.PathLike) -> Iterator[Path]:
@@ -40,7 +42,13 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    return json.loads(Path(path).read_text())
+    """Raises TemDataError where there is no such file or it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except OSError as error:
+        raise TemDataError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise TemDataError(f"{path}: not a JSON file ({error})") from error
 
 
 def write_table(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -52,14 +60,25 @@ def write_table(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], colu
 
 
 def read_table(path: str | os.PathLike) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+    """Raises TemDataError where there is no such file or it is not a CSV table in UTF-8."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise TemDataError(f"{path}: cannot be read ({error.strerror}); expected a CSV file") from error
+    except (ValueError, csv.Error) as error:
+        raise TemDataError(f"{path}: expected a CSV file in UTF-8 ({error})") from error
 
 
 def fingerprint(settings: Any, *paths: str | os.PathLike) -> str:
-    """A hash of settings and of the contents of files and folders: the same work has the same fingerprint."""
+    """A hash of settings and of the contents of files and folders: the same work has the same fingerprint.
+
+    Raises TemDataError where a path is missing.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for path in map(Path, paths):
+        if not path.exists():
+            raise TemDataError(f"{path}: no such file or folder")
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
             digest.update(str(file.relative_to(path)).encode())
             with open(file, "rb") as stream:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, Mapping, Sequence
@@ -176,19 +177,26 @@ def read_classes(folder: str | os.PathLike) -> Classes:
     """The classes that a dataset folder was written with, from its README."""
     readme = Path(folder, "README.md")
     try:
-        head = yaml.safe_load(readme.read_text().split("---")[1])["tem_data"]
+        head = yaml.safe_load(re.split("^---$", readme.read_text(), flags=re.MULTILINE)[1])["tem_data"]
         return Classes(tuple(head["classes"]), tuple(head["ignored"]))
-    except (OSError, LookupError, TypeError, yaml.YAMLError) as error:
+    except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
         raise TemDataError(f"{readme}: expected the README of a dataset folder written by tem_data") from error
 
 
 def read_dataset(folder: str | os.PathLike, split: str | None = None) -> Iterator[Micrograph]:
-    """The rows of one split, or of all, in order; memory holds one row group at a time."""
-    from pyarrow import parquet
+    """The rows of one split, or of all, in order; memory holds one row group at a time.
+
+    Raises TemDataError where the folder or one of its shards is not whole.
+    """
+    from pyarrow import ArrowInvalid, parquet
 
     classes = read_classes(folder)
     for shard in sorted(Path(folder, "data").glob(f"{split or '*'}-*.parquet")):
-        for batch in parquet.ParquetFile(shard).iter_batches(64):
+        try:
+            table = parquet.ParquetFile(shard)
+        except ArrowInvalid as error:
+            raise TemDataError(f"{shard}: not a whole Parquet file ({error}); make the dataset again") from error
+        for batch in table.iter_batches(64):
             for row in batch.to_pylist():
                 yield from_row(row, classes)
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, Mapping, TypeVar
 
+import diffusers
 import numpy as np
 from accelerate import Accelerator
+from diffusers import SchedulerMixin
 from tqdm.auto import tqdm
 
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
@@ -21,9 +23,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How to generate: `num_inference_steps` of DPM-Solver++, `guidance_scale` (1 is none), `batch_size` images
-    at a time, `shard_rows` images in a file."""
+    """How to generate.
 
+    `num_inference_steps` of `scheduler`, a class of diffusers (null: the
+    pipeline's own), `guidance_scale` (1 is none), `batch_size` images at a time,
+    `shard_rows` images in a file.
+    """
+
+    scheduler: str | None = None
     num_inference_steps: int = 20
     guidance_scale: float = 1.0
     batch_size: int = 16
@@ -51,6 +58,8 @@ def generate(
     """
     options = read_settings(GenerationSettings, settings, "generate")
     accelerator = Accelerator()
+    if options.scheduler:
+        pipeline.scheduler = _scheduler_class(options.scheduler).from_config(pipeline.scheduler.config)
     pipeline.to(accelerator.device)
     pipeline.set_progress_bar_config(disable=True)
     paths = []
@@ -72,6 +81,13 @@ def generate(
             write_shard(paths[-1], list(things), images)
     accelerator.wait_for_everyone()
     return paths
+
+
+def _scheduler_class(name: str) -> type[SchedulerMixin]:
+    found = getattr(diffusers, name, None)
+    if not (isinstance(found, type) and issubclass(found, SchedulerMixin)):
+        raise TemDataError(f"params.yaml, generate.scheduler: {name!r} is no scheduler class of diffusers")
+    return found
 
 
 def _shards(items: Iterable[tuple], rows: int) -> Iterator[list[tuple]]:

@@ -1,0 +1,138 @@
+"""Model and dataset cards, every number of which is read from a metrics file."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import jinja2
+from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
+
+from tem_data.errors import TemDataError
+from tem_data.files import read_json
+
+HEADLINE = {"f1_detect": "F1_detect", "f1_class": "F1_class", "f1_hm": "F1_HM"}
+ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN"}
+
+
+def read_study(results: str | os.PathLike, study: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+    """One entry for each split and size: its counts, its autoencoder and the metrics of its runs.
+
+    Raises TemDataError where a run has no metrics yet.
+    """
+    cells = []
+    for split in study["splits"]:
+        for size in study["sizes"]:
+            folder = Path(results, f"{split}-{size}")
+            runs = [Path(results, f"{split}-{size}-{run}", "metrics.json") for run in study["runs"]]
+            for path in runs:
+                if not path.is_file():
+                    raise TemDataError(f"{path} is missing; run `dvc repro` to its end first")
+            cells.append(
+                {
+                    "split": split,
+                    "size": size,
+                    "patches": read_json(folder / "patches.json"),
+                    "autoencoder": read_json(folder / "autoencoder.json"),
+                    "runs": [read_json(path) for path in runs],
+                }
+            )
+    return cells
+
+
+def spread(values: Sequence[float]) -> str:
+    """`mean ± standard deviation` to three places; the mean alone of a single value."""
+    mean = f"{statistics.fmean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+
+
+def score_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of the score table: split, size, arm, number of runs, and each score with its spread."""
+    rows = []
+    for cell in cells:
+        for arm, name in ARMS.items():
+            runs = [run[arm] for run in cell["runs"]]
+            row = {"split": cell["split"], "n": cell["size"], "arm": name, "runs": len(runs)}
+            row |= {label: spread([run[key] for run in runs]) for key, label in HEADLINE.items()}
+            for category in runs[0]["f1_by_class"]:
+                found = [run["f1_by_class"][category] for run in runs if category in run["f1_by_class"]]
+                row[f"F1 {category}"] = spread(found)
+            row["best on test"] = spread([run["best_on_test"]["f1_hm"] for run in runs])
+            rows.append(row)
+    return rows
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a Markdown table; a column for every key that any row has."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [columns, ["---"] * len(columns), *([str(row.get(c, "")) for c in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def render_cards(
+    results: str | os.PathLike,
+    templates: str | os.PathLike,
+    study: Mapping[str, Sequence[int]],
+    settings: Mapping[str, Any],
+    profile: str,
+    simulated: bool,
+) -> dict[str, str]:
+    """The text of each card by file name. `settings` (section `cards`): `license` and `dataset`, both may be None."""
+    cells = read_study(results, study)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates), undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    content = {
+        "profile": profile,
+        "simulated": simulated,
+        "license": settings["license"],
+        "import_report": read_json(Path(results, "import.json")),
+        "leaks": read_json(Path(results, "leaks.json")),
+        "cells": cells,
+        "scores": markdown_table(score_rows(cells)),
+    }
+    heads = {
+        "dataset": DatasetCardData(
+            license=settings["license"],
+            task_categories=["object-detection", "image-segmentation"],
+            tags=["microscopy", "tem", "defects"],
+            pretty_name="TEM defects, experimental and generated" if not simulated else "TEM defects, simulated",
+        ),
+        "ldm": ModelCardData(
+            license=settings["license"],
+            library_name="diffusers",
+            tags=["microscopy", "mask-to-image"],
+            datasets=settings["dataset"],
+        ),
+        "detector": ModelCardData(
+            license=settings["license"],
+            library_name="detectron2",
+            tags=["microscopy", "mask-rcnn"],
+            datasets=settings["dataset"],
+            model_name="Mask R-CNN",
+            eval_results=_eval_results(cells, settings["dataset"] or profile),
+        ),
+    }
+    return {
+        f"{name}.md": environment.get_template(f"{name}.md.jinja").render(**content, head=head.to_yaml())
+        for name, head in heads.items()
+    }
+
+
+def _eval_results(cells: Sequence[Mapping[str, Any]], dataset: str) -> list[EvalResult]:
+    """The `model-index`: mean scores of each arm, split and size."""
+    return [
+        EvalResult(
+            task_type="object-detection",
+            dataset_type=dataset,
+            dataset_name=f"{dataset}, split {cell['split']}, n = {cell['size']}, {name}",
+            metric_type="f1",
+            metric_name=label,
+            metric_value=round(statistics.fmean(run[arm][key] for run in cell["runs"]), 4),
+        )
+        for cell in cells
+        for arm, name in ARMS.items()
+        for key, label in HEADLINE.items()
+    ]
