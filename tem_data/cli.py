@@ -214,7 +214,7 @@ def train_ldm(
     from tem_data.diffusion.datasets import autoencoder_for, ldm_for
     from tem_data.files import whole
 
-    settings = _read_params(params)
+    settings = _read_params(params, "autoencoder", "ldm")
     chosen = settings["autoencoder"] | ({"pretrained": autoencoder} if autoencoder else {})
     with work_folder(out, [chosen, settings["ldm"], seed], patches) as work:
         frozen = autoencoder_for(patches, chosen, seed, work / "autoencoder")
@@ -235,7 +235,7 @@ def generate(
     from tem_data.diffusion.datasets import generate_pairs
     from tem_data.files import whole
 
-    settings = _read_params(params)["generate"]
+    settings = _read_params(params, "generate")["generate"]
     with work_folder(out, [ldm, settings, seed], masks) as work:
         generate_pairs(ldm, masks, settings, seed, work)
         with whole(out) as draft:
@@ -258,7 +258,7 @@ def train_detector(
 
     folders = [folder for folder in (patches, generated) if folder]
     pairs = [pair for folder in folders for pair in read_dataset(folder, "train")]
-    chosen = _read_params(params)["detector"]
+    chosen = _read_params(params, "detector")["detector"]
     settings = read_settings(DetectorSettings, chosen, "detector")
     with work_folder(out, [chosen, seed], *folders) as work:
         detector, _ = trained(pairs, read_classes(patches).names, settings, seed, work)
@@ -344,10 +344,17 @@ def _numbers(text: str) -> list[float]:
         raise TemDataError(f"--thresholds: expected numbers with commas between, found {text!r}") from error
 
 
-def _read_params(path: Path) -> dict[str, Any]:
+def _read_params(path: Path, *sections: str) -> dict[str, Any]:
     import yaml
 
-    return yaml.safe_load(path.read_text())
+    try:
+        params = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise TemDataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
+    for section in sections:
+        if not isinstance(params, dict) or not isinstance(params.get(section), dict):
+            raise TemDataError(f"{path}: expected a section {section!r} of settings; add it as params.yaml has it")
+    return params
 
 
 def main() -> None:

@@ -108,13 +108,16 @@ def save_shapes(shapes: Shapes, path: str | os.PathLike) -> None:
 
 
 def load_shapes(path: str | os.PathLike) -> Shapes:
-    """Raises TemDataError for a file of another version."""
+    """Raises TemDataError for a file of another kind or version."""
     content = read_json(path)
-    if content.get("version") != VERSION:
-        raise TemDataError(f"{path}: version {content.get('version')!r}, expected {VERSION}; run fit-shapes again")
-    content["fields"] = [Field(**field) for field in content["fields"]]
-    content["classes"] = {name: ClassShapes(**shape) for name, shape in content["classes"].items()}
-    return Shapes(**content)
+    try:
+        if content["version"] != VERSION:
+            raise TemDataError(f"{path}: version {content['version']!r}, expected {VERSION}; run fit-shapes again")
+        content["fields"] = [Field(**field) for field in content["fields"]]
+        content["classes"] = {name: ClassShapes(**shape) for name, shape in content["classes"].items()}
+        return Shapes(**content)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise TemDataError(f"{path}: expected a file written by fit-shapes ({error!r} in it)") from error
 
 
 def _append(shapes: ClassShapes, ellipse: Ellipse, scale: float, micrograph: int) -> None:

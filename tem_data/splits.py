@@ -59,23 +59,31 @@ def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], p
     """A split table read from a file (`file_name` or `micrograph_id`, `split{k}_role`, `split{k}_rank`), checked.
 
     `val` is read as `validation`. Micrographs that the table does not name are
-    left out of every split. Raises TemDataError for an unknown role or a
-    micrograph that was not imported.
+    left out of every split; without ranks its order is that of their names.
+    Raises TemDataError for an unknown role, a rank that is no number, and a
+    micrograph that was not imported or is there twice.
     """
     rows = {m: {"micrograph_id": m, "scene": scene[m]} for m in sorted(scene)}
     for number, line in enumerate(table, 2):
+        line = {column: value or "" for column, value in line.items() if column}
         name = line.get("micrograph_id") or line.get("file_name", "").rsplit(".", 1)[0]
         roles = {k: {"val": "validation"}.get(v, v) for k, v in line.items() if k.endswith("_role")}
         for column, role in roles.items():
             if role and role not in ROLES:
                 raise TemDataError(f"{path} row {number}: {column} is {role!r}; expected one of {ROLES} or nothing")
+        ranks = {k: v for k, v in line.items() if k.endswith("_rank")}
+        for column, rank in ranks.items():
+            if rank and not rank.isdecimal():
+                raise TemDataError(f"{path} row {number}: {column} is {rank!r}; expected 1, 2, … or nothing")
         if not any(roles.values()):
             continue
         if name not in rows:
             raise TemDataError(
                 f"{path} row {number}: {name!r} is in a split but was not imported; see the quarantine report"
             )
-        rows[name] |= roles | {k: v for k, v in line.items() if k.endswith("_rank")}
+        if len(rows[name]) > 2:
+            raise TemDataError(f"{path} row {number}: {name!r} is there twice; expected one row a micrograph")
+        rows[name] |= roles | ranks
     return list(rows.values())
 
 
@@ -89,12 +97,17 @@ def cut_scenes(rows: Sequence[Mapping[str, str]], split: int) -> list[str]:
 
 
 def members(rows: Sequence[Mapping[str, str]], split: int, size: int) -> dict[str, list[str]]:
-    """The micrographs of each role of a split at training size `size`, by rank; `test` is always all of it."""
+    """The micrographs of each role of a split at training size `size`, by rank; `test` is always all of it.
+
+    Raises TemDataError where the table does not hold that split, or not that many micrographs.
+    """
     column = f"split{split}_role"
-    if column not in rows[0]:
+    if size < 2:
+        raise TemDataError(f"study size {size}; expected at least 2, as validation takes one micrograph")
+    if not any(column in row for row in rows):
         raise TemDataError(f"the split table has no {column}; raise split.count or lower study.splits in params.yaml")
     by_role = {
-        role: sorted((r for r in rows if r.get(column) == role), key=lambda r: int(r[f"split{split}_rank"] or 0))
+        role: sorted((r for r in rows if r.get(column) == role), key=lambda r: int(r.get(f"split{split}_rank") or 0))
         for role in ROLES
     }
     take = {"validation": max(1, round(size * VALIDATION_SHARE))}

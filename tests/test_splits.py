@@ -76,13 +76,16 @@ def test_an_empty_table_is_refused():
 
 def test_a_given_table_is_taken_as_it_is():
     rows = given_splits(
-        table(("m3.png", "test", "1"), ("m4.png", "val", "1"), ("m5.png", "train", "2"), ("m6.png", "train", "1"))
-        + table(("m7.png", "", "")),
-        {name.replace("m", "m"): scene for name, scene in SCENE.items()},
+        table(
+            ("a.1.png", "test", ""), ("b.png", "val", "1"), ("c.png", "train", "2"), ("d.png", "train", "1"),
+            ("e.png", "", ""), ("not imported.png", "", ""),
+            columns=("file_name", "split1_role", "split1_rank"),
+        ),
+        {"0": "s0", "a.1": "s1", "b": "s2", "c": "s3", "d": "s3", "e": "s4"},
         "splits.csv",
     )
-    assert rows == [] or members(rows, 1, 2)
-    assert [r["micrograph_id"] for r in rows] == sorted(SCENE)
+    assert [row["micrograph_id"] for row in rows] == ["0", "a.1", "b", "c", "d", "e"]
+    assert members(rows, 1, 3) == {"train": ["d", "c"], "validation": ["b"], "test": ["a.1"]}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,6 @@ def test_a_given_table_is_taken_as_it_is():
     [
         (("m1", "training", "1"), "row 3: split1_role is 'training'"),
         (("m99", "train", "1"), "row 3: 'm99'"),
-        (("m1", "train", ""), "row 3: split1_rank is ''"),
         (("m1", "train", "first"), "row 3: split1_rank is 'first'"),
         (("m0", "test", "2"), "row 3: 'm0'.*twice"),
     ],

@@ -14,6 +14,7 @@ from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -84,9 +85,15 @@ def detector_config(
 
 
 def new_detector(cfg: CfgNode, classes: Sequence[str], weights: str | None, seed: int) -> Detector:
-    """A Mask R-CNN with weights drawn from `seed`, over which `weights`, where given, are laid."""
+    """A Mask R-CNN with weights drawn from `seed`, over which `weights`, where given, are laid.
+
+    Raises TemDataError for a configuration that detectron2 cannot build and for weights that do not fit it.
+    """
     torch.manual_seed(seed)
-    model = build_model(cfg)
+    try:
+        model = build_model(cfg)
+    except (KeyError, ValueError, AssertionError) as error:
+        raise TemDataError(f"detector.config in params.yaml: detectron2 says: {error}") from error
     if weights is not None:
         _lay_over(model, _read_weights(weights), weights)
     return Detector(model, cfg, tuple(classes))
@@ -146,21 +153,30 @@ def _read_weights(weights: str) -> dict[str, torch.Tensor]:
             raise TemDataError(
                 f"detector.weights {weights!r} is neither a file nor could it be had from detectron2's model zoo: {error}"
             ) from error
+    try:
+        content = _load(path)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TemDataError(f"detector.weights {weights!r} cannot be read as weights: {reason}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model", content), dict):
+        raise TemDataError(f"detector.weights {weights!r} hold a {type(content).__name__}; expected tensors by name")
+    arrays = content.get("model", content)
+    return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in arrays.items()}
+
+
+def _load(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     if path.suffix == ".pkl":
         with open(path, "rb") as stream:
-            content = _ArraysOnly(stream, encoding="latin1").load()
-    else:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    content = content.get("model", content)
-    return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in content.items()}
+            return _ArraysOnly(stream, encoding="latin1").load()
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _lay_over(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Takes every tensor whose name and shape the model has; the heads of other classes stay new."""
     own = model.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == getattr(v, "shape", None)}
     backbone = [k for k in own if k.startswith("backbone.")]
     if not all(k in fitting for k in backbone):
         raise TemDataError(f"detector.weights {name!r} do not fit the backbone that detector.config describes")

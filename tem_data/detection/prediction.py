@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from tem_data.detection.model import Detector
+from tem_data.errors import TemDataError
 from tem_data.micrograph import Defect, Micrograph, count_by_class, defect_from_mask, window
 
 BATCH = 8
@@ -62,7 +63,7 @@ def predict_folder(
 
     Writes COCO results to `out`, the image entries they refer to to
     `{out}.images.json`, and, where `pictures` names a folder, each image with
-    its defects drawn in.
+    its defects drawn in. Raises TemDataError for an image that cannot be read.
     """
     from tem_data.figures import overlay
     from tem_data.files import write_json
@@ -73,7 +74,10 @@ def predict_folder(
     classes, micrographs, found = Classes(detector.classes), [], []
     paths = [path for same_stem in files_by_stem(images).values() for path in same_stem]
     for path in tqdm(paths, "micrographs"):
-        image = read_image(path)
+        try:
+            image = read_image(path)
+        except (OSError, ValueError) as error:
+            raise TemDataError(f"{path}: cannot be read as an image ({error}); take it out of the folder") from error
         micrographs.append(Micrograph(path.stem, image, (), image.shape))
         found.append(tuple(d for d in predict_micrograph(detector, image, tile) if d.score >= threshold))
         if pictures:
@@ -91,7 +95,7 @@ def _starts(side: int, tile: int) -> list[int]:
 
 
 def _input(detector: Detector, image: np.ndarray) -> dict:
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).expand(3, *image.shape)
+    tensor = torch.from_numpy(image.copy()).expand(3, *image.shape)  # what Pillow reads is not writable
     short_side = detector.cfg.INPUT.MIN_SIZE_TEST
     if short_side and short_side != min(image.shape):
         size = tuple(round(side * short_side / min(image.shape)) for side in image.shape)

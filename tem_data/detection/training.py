@@ -56,13 +56,8 @@ def train_detector(
             detectron2_dict(patches[i], classes, short_side)
             for i in batch_indices(len(patches), settings.batch_size, seed, step)
         ]
-        with EventStorage(step):  # detectron2 wants one open, though nothing reads it
-            losses = model(batch)
+        losses = _losses(model, batch, step)
         total = sum(losses.values())
-        if not torch.isfinite(total):
-            raise TemDataError(
-                f"the detector's loss is {total.item()} at iteration {step}; lower detector.learning_rate"
-            )
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         if settings.clip_norm:
@@ -75,6 +70,19 @@ def train_detector(
         if (step + 1) % settings.checkpointing_steps == 0:
             _save(checkpoint, step + 1, history, model, optimizer, schedule)
     return Detector(model.eval(), cfg, tuple(classes)), history
+
+
+def _losses(model: torch.nn.Module, batch: list[dict], step: int) -> dict[str, torch.Tensor]:
+    """Raises TemDataError where one is not finite."""
+    try:
+        with EventStorage(step):  # detectron2 wants one open, though nothing reads it
+            losses = model(batch)
+        finite = all(torch.isfinite(loss) for loss in losses.values())
+    except FloatingPointError:  # detectron2's, where its proposals are not finite
+        finite = False
+    if not finite:
+        raise TemDataError(f"the detector's loss is no longer finite at iteration {step}; lower detector.learning_rate")
+    return losses
 
 
 def detectron2_dict(patch: Micrograph, classes: Sequence[str], short_side: int) -> dict:
@@ -131,9 +139,9 @@ def _optimizer(model: torch.nn.Module, settings: DetectorSettings) -> torch.opti
 def _schedule(optimizer: torch.optim.Optimizer, settings: DetectorSettings) -> torch.optim.lr_scheduler.LRScheduler:
     if settings.schedule == "constant":
         return torch.optim.lr_scheduler.LinearLR(optimizer, 0.001, total_iters=WARM_UP)
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.iterations + 1, pct_start=min(0.1, 500 / settings.iterations)
-    )
+    warm_up = min(0.1, 500 / settings.iterations)
+    total = max(settings.iterations, 10) + 1  # with less, the warm-up's one step makes it divide by zero
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=warm_up)
 
 
 def _save(path: Path, step: int, history: list[dict], *parts: Iterable) -> None:

@@ -1,0 +1,168 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from typer.main import get_command
+
+from tem_data.cli import app, main
+from tem_data.files import read_json, read_table
+from tem_data.micrograph import count_by_class
+from tem_data.schema import read_classes, read_dataset
+
+SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
+FAR = [[30, 30, 40, 30, 40, 40, 30, 40]]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Runs a command in an empty folder; gives what it printed, or the error that it stopped with."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["tem-data", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return capsys.readouterr().out if stop.value.code == 0 else stop.value.code
+
+    return call
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Two images, one truth each; one is found, the other called by the wrong name, and one find is false."""
+    annotations = [
+        {"image_id": 1, "category_id": 7, "segmentation": SQUARE, "bbox": [2, 2, 10, 10]},
+        {"image_id": 2, "category_id": 9, "segmentation": FAR, "bbox": [30, 30, 10, 10]},
+    ]
+    truth = {
+        "images": [{"id": 1, "height": 48, "width": 64}, {"id": 2, "height": 48, "width": 64}],
+        "categories": [{"id": 7, "name": "111"}, {"id": 9, "name": "bdot"}],
+        "annotations": annotations,
+    }
+    results = [{**annotations[0], "score": 0.85}, {**annotations[1], "category_id": 7, "score": 0.85}]
+    results.append({**annotations[0], "image_id": 2, "score": 0.85})
+    for name, content in (("truth.json", truth), ("results.json", results)):
+        (tmp_path / name).write_text(json.dumps(content))
+
+
+HELP = {
+    "import": "labelled micrographs of your own",
+    "simulate": "simulated micrographs",
+    "split": "by whole scenes",
+    "patch": "Cut patches",
+    "fit-shapes": "how large",
+    "sample-masks": "new multi-class masks",
+    "train-ldm": "latent diffusion",
+    "generate": "Paint a micrograph on every mask",
+    "train-detector": "Train Mask R-CNN",
+    "predict": "Find the defects",
+    "score": "Score predictions",
+}
+
+
+def plain(text):
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+def test_every_command_is_described():
+    assert set(get_command(app).commands) == set(HELP)
+
+
+@pytest.mark.parametrize("command, said", HELP.items())
+def test_help_says_what_a_command_does(run, command, said):
+    assert said in plain(run(command, "--help"))
+    assert said in get_command(app).commands[command].help.replace("\n", " ")
+
+
+def test_score_prints_the_known_answer(run, coco):
+    """3 finds, 2 right: precision 2/3, recall 1, F1_detect 0.8; 111 has F1 2/3 and bdot 0, so F1_class 1/3."""
+    rows = [line.split("│") for line in run("score", "truth.json", "results.json").splitlines() if "│" in line]
+    best = [cell.strip() for row in rows for cell in row if any("*" in cell for cell in row)][1:9]
+    assert best[1:] == ["0.667", "1.000", "0.800", "0.333", "0.471", "0.667", "0.000"]
+
+
+def test_score_prints_json(run, coco):
+    content = json.loads(run("score", "truth.json", "results.json", "--json", "--match", "box"))
+    best = content["best"] if "best" in content else max(content["thresholds"], key=lambda s: s["f1_hm"])
+    assert best["f1_detect"] == pytest.approx(0.8) and best["f1_class"] == pytest.approx(1 / 3)
+
+
+def test_the_steps_that_need_no_network_follow_each_other(run):
+    run("simulate", "-o", "micrographs", "--count", 8, "--size-px", 96)
+    assert len(list(read_dataset("micrographs"))) == 8
+    run("split", "micrographs", "-o", "splits.csv", "--test", 2, "--validation", 1, "--count", 2)
+    roles = [row["split2_role"] for row in read_table("splits.csv")]
+    assert sorted(roles) == ["test"] * 2 + ["train"] * 5 + ["validation"]
+
+    cut = ("--size", 32, "--stride", 16, "--count", 20, "--n", 5, "--split", 2)
+    assert "20 train, 9 validation, 18 test" in run("patch", "micrographs", "splits.csv", "-o", "patches", *cut)
+    trained_on = {m.micrograph_id for m in read_dataset("patches", "train")}
+    assert trained_on <= {row["micrograph_id"] for row in read_table("splits.csv") if row["split2_role"] == "train"}
+
+    run("fit-shapes", "micrographs", "-o", "shapes.json", "--splits", "splits.csv", "--n", 5, "--split", 2)
+    fitted = read_json("shapes.json")
+    assert len(fitted["fields"]) == 4 and fitted["unit"] == "nm"
+    assert {field["micrograph_id"] for field in fitted["fields"]} >= trained_on
+    assert "8 " in run("simulate", "-o", "micrographs", "--count", 8, "--size-px", 96)
+
+    run("sample-masks", "shapes.json", "-o", "masks", "--count", 3, "--size", 32, "--seed", 5)
+    masks = list(read_dataset("masks", "train"))
+    assert [m.micrograph_id for m in masks] == [f"sim-5-00000{i}" for i in range(3)]
+    assert read_classes("masks").names == tuple(fitted["classes"]) and count_by_class(masks)
+
+
+def test_import_of_mask_images(run, tmp_path):
+    for folder, value in (("images", 90), ("labels", 0)):
+        (tmp_path / folder).mkdir()
+        picture = Image.new("L", (64, 48), value)
+        if folder == "labels":
+            picture.paste(1, (10, 10, 20, 20))
+        picture.save(tmp_path / folder / "a.png")
+    out = run("import", "images", "labels", "-o", "own", "--source", "masks", "--classes", "loop", "--ignored", "")
+    assert "1 micrographs" in out
+    (micrograph,) = read_dataset("own")
+    assert [(d.category, d.bbox) for d in micrograph.defects] == [("loop", (10, 10, 10, 10))]
+    assert (tmp_path / "quarantine.csv").exists()
+
+
+PARAMS = ("--params", "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("import", "gone", "gone.json", "-o", "x"), "gone"),
+        (("split", "gone", "-o", "x", "--test", 1, "--validation", 1), "gone/README.md"),
+        (("patch", "gone", "gone.csv", "-o", "x"), "gone.csv"),
+        (("fit-shapes", "gone", "-o", "x"), "gone/README.md"),
+        (("sample-masks", "gone.json", "-o", "x"), "gone.json"),
+        (("sample-masks", "bad.json", "-o", "x"), "bad.json: not a JSON file"),
+        (("train-ldm", "gone", "-o", "x", *PARAMS), "gone"),
+        (("train-detector", "gone", "-o", "x", *PARAMS), "gone/README.md"),
+        (("predict", "gone", "gone", "-o", "x"), "gone"),
+        (("score", "gone.json", "gone.json"), "gone.json"),
+        (("score", "bad.json", "bad.json"), "bad.json: not a JSON file"),
+        (("train-ldm", "gone", "-o", "x", "--params", "bad.json"), "bad.json: not a YAML file"),
+        (("generate", "gone", "gone", "-o", "x", "--params", "empty.yaml"), "empty.yaml: expected a section 'generate'"),
+        (("generate", "gone", "gone", "-o", "x", *PARAMS), "gone"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(run, tmp_path, words, said):
+    (tmp_path / "bad.json").write_text("{\n'")
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "params.yaml").write_text("{autoencoder: {}, ldm: {}, generate: {}, detector: {}}")
+    error = run(*words)
+    assert str(error).startswith("error: ") and "\n" not in error and said in error
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_error_goes_to_stderr_without_a_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tem_data.cli", "score", tmp_path / "gone.json", "b.json"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
