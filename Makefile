@@ -7,7 +7,7 @@ DETECTRON2 := sal-detectron2==0.7.2
 
 run: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
-	PATH="$(CURDIR)/$(BIN):$$PATH" dvc plots show -o results/plots
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc plots show -o plots
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc metrics show results/*-*-*/metrics.json
 
 test: setup

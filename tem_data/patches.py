@@ -30,7 +30,7 @@ def cut_roles(
     by_id = {m.micrograph_id: m for m in micrographs}
     missing = sorted({m for ids in by_role.values() for m in ids} - set(by_id))
     if missing:
-        raise TemDataError(f"the split table names micrographs that the dataset does not hold: {missing}; split it again")
+        raise TemDataError(f"the split table names {missing}, which the dataset does not hold; split it again")
     roles = {role: [by_id[m] for m in ids] for role, ids in by_role.items()}
     training = training_patches(roles.pop("train"), size, stride, count, seed, min_area_px)
     return {"train": list(training)} | {role: list(tiles(ms, size, min_area_px)) for role, ms in roles.items()}

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -75,7 +76,6 @@ def test_every_command_is_described():
 @pytest.mark.parametrize("command, said", HELP.items())
 def test_help_says_what_a_command_does(run, command, said):
     assert said in plain(run(command, "--help"))
-    assert said in get_command(app).commands[command].help.replace("\n", " ")
 
 
 def test_score_prints_the_known_answer(run, coco):
@@ -87,8 +87,8 @@ def test_score_prints_the_known_answer(run, coco):
 
 def test_score_prints_json(run, coco):
     content = json.loads(run("score", "truth.json", "results.json", "--json", "--match", "box"))
-    best = content["best"] if "best" in content else max(content["thresholds"], key=lambda s: s["f1_hm"])
-    assert best["f1_detect"] == pytest.approx(0.8) and best["f1_class"] == pytest.approx(1 / 3)
+    assert content["images"] == 2 and content["warnings"] == []
+    assert (content["best"]["f1_detect"], content["best"]["f1_class"]) == pytest.approx((0.8, 1 / 3))
 
 
 def test_the_steps_that_need_no_network_follow_each_other(run):
@@ -107,7 +107,6 @@ def test_the_steps_that_need_no_network_follow_each_other(run):
     fitted = read_json("shapes.json")
     assert len(fitted["fields"]) == 4 and fitted["unit"] == "nm"
     assert {field["micrograph_id"] for field in fitted["fields"]} >= trained_on
-    assert "8 " in run("simulate", "-o", "micrographs", "--count", 8, "--size-px", 96)
 
     run("sample-masks", "shapes.json", "-o", "masks", "--count", 3, "--size", 32, "--seed", 5)
     masks = list(read_dataset("masks", "train"))
@@ -147,7 +146,7 @@ PARAMS = ("--params", "params.yaml")
         (("score", "gone.json", "gone.json"), "gone.json"),
         (("score", "bad.json", "bad.json"), "bad.json: not a JSON file"),
         (("train-ldm", "gone", "-o", "x", "--params", "bad.json"), "bad.json: not a YAML file"),
-        (("generate", "gone", "gone", "-o", "x", "--params", "empty.yaml"), "empty.yaml: expected a section 'generate'"),
+        (("generate", "gone", "gone", "-o", "x", "--params", "empty.yaml"), "empty.yaml: expected a section"),
         (("generate", "gone", "gone", "-o", "x", *PARAMS), "gone"),
     ],
 )
@@ -162,7 +161,10 @@ def test_what_a_user_gets_wrong_is_one_line(run, tmp_path, words, said):
 
 def test_an_error_goes_to_stderr_without_a_traceback(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tem_data.cli", "score", tmp_path / "gone.json", "b.json"], capture_output=True, text=True
+        [sys.executable, "-m", "tem_data.cli", "score", tmp_path / "gone.json", "b.json"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

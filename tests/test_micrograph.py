@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -44,6 +44,7 @@ def centre(defect):
     return defect.x + cols.mean() + 0.5, defect.y + rows.mean() + 0.5
 
 
+@settings(deadline=None)
 @given(micrographs(), st.integers(0, 7))
 def test_the_symmetries_turn_image_and_defects_alike(patch, symmetry):
     turned = symmetric(patch, symmetry)
@@ -64,6 +65,7 @@ def test_the_eight_symmetries_differ_and_the_first_is_the_identity():
     assert np.array_equal(symmetric_array(array, 0), array)
 
 
+@settings(deadline=None)
 @given(micrographs(), st.integers(0, SIDE), st.integers(0, SIDE))
 def test_four_crops_share_out_image_and_areas(micrograph, x, y):
     sides = [(0, y), (y, SIDE - y)], [(0, x), (x, SIDE - x)]
@@ -75,6 +77,7 @@ def test_four_crops_share_out_image_and_areas(micrograph, x, y):
     assert [(part.x, part.y) for part in parts] == [(0, 0), (x, 0), (0, y), (x, y)]
 
 
+@settings(deadline=None)
 @given(micrographs(), st.integers(-SIDE, SIDE), st.integers(-SIDE, SIDE))
 def test_a_window_shows_what_a_slice_of_the_canvas_shows(micrograph, x, y):
     for defect in micrograph.defects:
@@ -135,6 +138,7 @@ def test_polygons_are_cut_by_the_image():
     assert defect_from_polygons("100", [[-20, -20, -10, -20, -10, -10]], (40, 40)) is None
 
 
+@settings(deadline=None)
 @given(arrays(bool, (7, 9)))
 def test_run_length_codes_round_trip(mask):
     defect = defect_from_mask("111", mask, 2, 3)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tem_data.errors import TemDataError
@@ -20,6 +20,7 @@ def square(x, y, side):
 sizes = st.tuples(st.integers(8, 40), st.integers(8, 40))
 
 
+@settings(deadline=None)
 @given(sizes, st.integers(1, 8), st.integers(1, 12))
 def test_all_windows_lie_inside_reach_the_edges_and_come_once(shape, size, stride):
     (height, width), big = shape, micrograph("m", *shape)
@@ -62,6 +63,7 @@ def test_roles_do_not_depend_on_the_order_of_the_dataset():
         cut_roles(big, by_role | {"test": ["eeeee"]}, 16, 8, 20, 0)
 
 
+@settings(deadline=None)
 @given(sizes, st.integers(1, 8))
 def test_tiles_cover_all_but_a_rest_and_do_not_overlap(shape, size):
     seen = np.zeros(shape, int)

@@ -78,9 +78,9 @@ def test_sizes_and_directions_are_those_measured():
     fitted = Shapes(
         "nm", [field(loop=200)], {"loop": ClassShapes([10.0, 30.0], [0.4, 0.8], [90.0, 0.0], [0, 0])}, []
     )
-    whole = [d.bbox for mask in drawn(fitted, 10, 256) for d in mask.defects if 0 not in d.bbox[:2] and max(d.bbox[0] + d.bbox[2], d.bbox[1] + d.bbox[3]) < 256]
-    upright = [(w, h) for _, _, w, h in whole if h > w]
-    lying = [(w, h) for _, _, w, h in whole if w > h]
+    boxes = [d.bbox for mask in drawn(fitted, 10, 256) for d in mask.defects]
+    whole = [(w, h) for x, y, w, h in boxes if x > 0 and y > 0 and x + w < 256 and y + h < 256]
+    upright, lying = [(w, h) for w, h in whole if h > w], [(w, h) for w, h in whole if w > h]
     assert len(upright) > 20 and len(lying) > 20
     assert np.median(upright, 0) == pytest.approx((8, 20), abs=1.5)
     assert np.median(lying, 0) == pytest.approx((60, 48), abs=4)

@@ -120,7 +120,8 @@ def test_a_failure_keeps_the_old_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "readme", [None, b"", b"# Words", b"---\n[\n---\n", b"---\nlicense: mit\n---\n", b"---\ntem_data: 3\n---\n", b"\xff\xfe"]
+    "readme",
+    [None, b"", b"# Words", b"---\n[\n---\n", b"---\nlicense: mit\n---\n", b"---\ntem_data: 3\n---\n", b"\xff\xfe"],
 )
 def test_a_folder_without_its_readme_is_refused(tmp_path, readme):
     write_dataset(tmp_path / "d", {"train": [patch()]}, CLASSES)
