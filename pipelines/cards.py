@@ -10,11 +10,7 @@ from tem_data.files import whole
 
 
 def main() -> None:
-    params = read_params()
-    simulated = params["import"]["source"] == "builtin"
-    cards = render_cards(
-        RESULTS, "cards/templates", params["study"], params["cards"], params["profile"], simulated
-    )
+    cards = render_cards(RESULTS, "cards/templates", read_params())
     with whole(Path("cards/rendered")) as draft:
         draft.mkdir()
         for name, text in cards.items():

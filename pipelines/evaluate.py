@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Sequence
 
@@ -18,6 +19,7 @@ from tem_data.scoring import Scores, best, labels_of, sweep
 ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN"}
 HEADLINE = ("f1_detect", "f1_class", "f1_hm", "precision", "recall")
 SHEET_COLUMNS = 6
+SHEET_STEP = 10
 
 
 def main() -> None:
@@ -87,13 +89,13 @@ def sweep_rows(scores: dict[str, dict[str, list[Scores]]]) -> tuple[list[dict], 
 
 
 def draw(cell: Cell, test: list[Micrograph], found: dict, scores: dict, classes: Classes) -> None:
-    """The contact sheet: the first generated patches, labelled patches and test patches that hold most defects."""
+    """The contact sheet, of every tenth training and generated patch and all test patches those with most defects."""
 
     def fullest(patches: list[Micrograph]) -> list[int]:
         return sorted(sorted(range(len(patches)), key=lambda i: -len(patches[i].defects))[:SHEET_COLUMNS])
 
-    training = list(read_dataset(cell.data / "patches", "train"))
-    generated = list(read_dataset(cell.folder / "generated"))
+    training = list(itertools.islice(read_dataset(cell.data / "patches", "train"), 0, None, SHEET_STEP))
+    generated = list(itertools.islice(read_dataset(cell.folder / "generated"), 0, None, SHEET_STEP))
     tested = [
         (
             test[i],
@@ -114,8 +116,8 @@ def draw(cell: Cell, test: list[Micrograph], found: dict, scores: dict, classes:
     )
     contact_sheet(
         cell.results / "contact_sheet.png",
-        [training[i] for i in fullest(training[:: max(1, len(training) // 100)])],
-        generated[:SHEET_COLUMNS],
+        [training[i] for i in fullest(training)],
+        [generated[i] for i in fullest(generated)],
         tested,
         classes.names,
         title,

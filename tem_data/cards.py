@@ -71,15 +71,10 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def render_cards(
-    results: str | os.PathLike,
-    templates: str | os.PathLike,
-    study: Mapping[str, Sequence[int]],
-    settings: Mapping[str, Any],
-    profile: str,
-    simulated: bool,
-) -> dict[str, str]:
-    """The text of each card by file name. `settings` (section `cards`): `license` and `dataset`, both may be None."""
+def render_cards(results: str | os.PathLike, templates: str | os.PathLike, params: Mapping[str, Any]) -> dict[str, str]:
+    """The text of each card by file name, from the metrics in `results` and the settings of `params.yaml`."""
+    study, settings, profile = params["study"], params["cards"], params["profile"]
+    simulated = params["import"]["source"] == "builtin"
     cells = read_study(results, study)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates), undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -87,7 +82,7 @@ def render_cards(
     content = {
         "profile": profile,
         "simulated": simulated,
-        "license": settings["license"],
+        "rule": params["evaluate"],
         "import_report": read_json(Path(results, "import.json")),
         "leaks": read_json(Path(results, "leaks.json")),
         "cells": cells,
@@ -128,6 +123,8 @@ def _eval_results(cells: Sequence[Mapping[str, Any]], dataset: str) -> list[Eval
             task_type="object-detection",
             dataset_type=dataset,
             dataset_name=f"{dataset}, split {cell['split']}, n = {cell['size']}, {name}",
+            dataset_config=f"split{cell['split']}-n{cell['size']}-{arm}",
+            dataset_split="test",
             metric_type="f1",
             metric_name=label,
             metric_value=round(statistics.fmean(run[arm][key] for run in cell["runs"]), 4),

@@ -16,8 +16,13 @@ from tem_data.errors import TemDataError
 
 @contextmanager
 def whole(target: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path for a file or folder; on success it replaces `target`, on error it goes."""
+    """Yields a temporary path for a file or folder; on success it replaces `target`, on error it goes.
+
+    Raises TemDataError where `target` has no name of its own.
+    """
     target = Path(target)
+    if target.name in ("", ".."):
+        raise TemDataError(f"{target}: expected the name of a new file or folder; give one within it")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.partial")
     _remove(draft)
@@ -46,7 +51,7 @@ def read_json(path: str | os.PathLike) -> Any:
     try:
         return json.loads(Path(path).read_text())
     except OSError as error:
-        raise TemDataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TemDataError(f"{path}: cannot be read ({error.strerror}); give the path of a JSON file") from error
     except ValueError as error:
         raise TemDataError(f"{path}: not a JSON file ({error})") from error
 
@@ -64,10 +69,8 @@ def read_table(path: str | os.PathLike) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             return list(csv.DictReader(file))
-    except OSError as error:
-        raise TemDataError(f"{path}: cannot be read ({error.strerror}); expected a CSV file") from error
-    except (ValueError, csv.Error) as error:
-        raise TemDataError(f"{path}: expected a CSV file in UTF-8 ({error})") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise TemDataError(f"{path}: expected a CSV file in UTF-8 ({error}); give the path of one") from error
 
 
 def fingerprint(settings: Any, *paths: str | os.PathLike) -> str:

@@ -56,12 +56,15 @@ class ClassShapes:
 
 @dataclass(frozen=True)
 class Field:
-    """One micrograph: its area in unit², its pixel size in units, and how many defects of each class it holds."""
+    """One micrograph: its area in unit², its pixel size in units, and how many defects of each class it holds.
+
+    A defect that touches an edge counts half: as many have their centre outside as inside.
+    """
 
     micrograph_id: str
     area: float
     unit_per_px: float
-    counts: dict[str, int]
+    counts: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,13 @@ def fit_shapes(micrographs: Iterable[Micrograph], classes: Sequence[str]) -> Sha
     fields = []
     for number, micrograph in enumerate(used):
         scale = micrograph.nm_per_px or 1.0
-        counts = dict.fromkeys(classes, 0)
+        counts = dict.fromkeys(classes, 0.0)
         for defect in micrograph.defects:
             if defect.ignore:
                 continue
-            counts[defect.category] += 1
-            if not _cut_by_edge(defect, micrograph.shape):
+            cut = _cut_by_edge(defect, micrograph.shape)
+            counts[defect.category] += 0.5 if cut else 1.0
+            if not cut:
                 _append(shapes[defect.category], ellipse_of(defect), scale, number)
         area = micrograph.shape[0] * micrograph.shape[1] * scale**2
         fields.append(Field(micrograph.micrograph_id, area, scale, counts))

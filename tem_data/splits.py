@@ -60,34 +60,47 @@ def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], p
 
     `val` is read as `validation`. Micrographs that the table does not name are
     left out of every split; without ranks its order is that of their names.
-    Raises TemDataError for an unknown role, a rank that is no number, and a
-    micrograph that was not imported or is there twice.
+    Raises TemDataError for an unknown role, a rank that is no number, a
+    micrograph that was not imported or is there twice, and a scene that a split
+    cuts.
     """
     rows = {m: {"micrograph_id": m, "scene": scene[m]} for m in sorted(scene)}
     for number, line in enumerate(table, 2):
-        line = {column: value or "" for column, value in line.items() if column}
-        name = line.get("micrograph_id") or line.get("file_name", "").rsplit(".", 1)[0]
-        roles = {k: {"val": "validation"}.get(v, v) for k, v in line.items() if k.endswith("_role")}
-        for column, role in roles.items():
-            if role and role not in ROLES:
-                raise TemDataError(f"{path} row {number}: {column} is {role!r}; expected one of {ROLES} or nothing")
-        ranks = {k: v for k, v in line.items() if k.endswith("_rank")}
-        for column, rank in ranks.items():
-            if rank and not rank.isdecimal():
-                raise TemDataError(f"{path} row {number}: {column} is {rank!r}; expected 1, 2, … or nothing")
-        if not any(roles.values()):
+        where = f"{path} row {number}"
+        name, roles_and_ranks = _checked_line(line, where)
+        if not any(value in ROLES for value in roles_and_ranks.values()):
             continue
         if name not in rows:
-            raise TemDataError(
-                f"{path} row {number}: {name!r} is in a split but was not imported; see the quarantine report"
-            )
+            raise TemDataError(f"{where}: {name!r} is in a split but was not imported; see the quarantine report")
         if len(rows[name]) > 2:
-            raise TemDataError(f"{path} row {number}: {name!r} is there twice; expected one row a micrograph")
-        rows[name] |= roles | ranks
-    return list(rows.values())
+            raise TemDataError(f"{where}: {name!r} is there twice; expected one row a micrograph")
+        rows[name] |= roles_and_ranks
+    dealt = list(rows.values())
+    for split in sorted({c.removeprefix("split").removesuffix("_role") for r in dealt for c in r if c.endswith("_role")}):
+        for cut in cut_scenes(dealt, split):
+            tied = [f"{r['micrograph_id']} ({r.get(f'split{split}_role')})" for r in dealt if r["scene"] == cut]
+            raise TemDataError(
+                f"{path}: split {split} cuts a scene, micrographs that show an overlapping field: {', '.join(tied)}; "
+                "give them one role (results/overlaps.csv lists what ties them)"
+            )
+    return dealt
 
 
-def cut_scenes(rows: Sequence[Mapping[str, str]], split: int) -> list[str]:
+def _checked_line(line: Mapping[str, str], where: str) -> tuple[str, dict[str, str]]:
+    line = {column: value or "" for column, value in line.items() if column}
+    name = line.get("micrograph_id") or line.get("file_name", "").rsplit(".", 1)[0]
+    roles = {k: {"val": "validation"}.get(v, v) for k, v in line.items() if k.endswith("_role")}
+    for column, role in roles.items():
+        if role and role not in ROLES:
+            raise TemDataError(f"{where}: {column} is {role!r}; expected one of {ROLES} or nothing")
+    ranks = {k: v for k, v in line.items() if k.endswith("_rank")}
+    for column, rank in ranks.items():
+        if rank and not rank.isdecimal():
+            raise TemDataError(f"{where}: {column} is {rank!r}; expected 1, 2, … or nothing")
+    return name, roles | ranks
+
+
+def cut_scenes(rows: Sequence[Mapping[str, str]], split: int | str) -> list[str]:
     """The scenes that lie in more than one role of a split: none, in a split that does not leak."""
     roles: dict[str, set[str]] = {}
     for row in rows:

@@ -46,7 +46,7 @@ def test_one_pixel_and_a_line_of_pixels_have_their_area():
     assert found.angle_deg == pytest.approx(90)
 
 
-def test_sizes_are_in_nm_and_densities_count_all():
+def test_sizes_are_in_nm_and_what_an_edge_cuts_counts_half():
     cut = drawn("111", 0, 50)
     fitted = fit_shapes(
         [
@@ -59,14 +59,14 @@ def test_sizes_are_in_nm_and_densities_count_all():
     assert fitted.classes["111"].major == pytest.approx([15, 60], rel=0.03)
     assert fitted.classes["111"].aspect == pytest.approx([0.6, 0.6], abs=0.03)
     assert fitted.classes["111"].micrograph == [0, 1] and fitted.classes["100"].major == []
-    assert [f.counts for f in fitted.fields] == [{"100": 0, "111": 2, "bdot": 0}, {"100": 0, "111": 1, "bdot": 1}]
+    assert [f.counts for f in fitted.fields] == [{"100": 0, "111": 1.5, "bdot": 0}, {"100": 0, "111": 1, "bdot": 1}]
     assert [(f.area, f.unit_per_px) for f in fitted.fields] == [(12000 / 4, 0.5), (12000 * 4, 2.0)]
 
 
 @pytest.mark.parametrize("x, y", [(0, 50), (119, 50), (60, 0), (60, 99)])
 def test_what_an_edge_cuts_is_counted_but_not_fitted(x, y):
     fitted = fit_shapes([micrograph("a", drawn(), drawn("111", x, y))], CLASSES)
-    assert len(fitted.classes["111"].major) == 1 and fitted.fields[0].counts["111"] == 2
+    assert len(fitted.classes["111"].major) == 1 and fitted.fields[0].counts["111"] == 1.5
 
 
 def test_uncalibrated_micrographs_are_left_out_and_named():

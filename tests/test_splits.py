@@ -114,12 +114,11 @@ def test_faults_of_a_given_table_are_named(row, said):
         given_splits(table(("m0", "train", "1"), row), SCENE, "splits.csv")
 
 
-def test_a_cut_scene_is_found():
-    rows = given_splits(
-        table(("m0", "train", "1"), ("m1", "test", "1"), ("m2", "train", "2"), ("m3", "train", "3")),
-        SCENE,
-        "splits.csv",
-    )
+def test_a_given_table_that_cuts_a_scene_is_refused():
+    cut = table(("m0", "train", "1"), ("m1", "test", "1"), ("m2", "train", "2"), ("m3", "train", "3"))
+    with pytest.raises(TemDataError, match=r"splits.csv: split 1 cuts a scene.*m0 \(train\), m1 \(test\)"):
+        given_splits(cut, SCENE, "splits.csv")
+    rows = [line | {"scene": SCENE[line["micrograph_id"]]} for line in cut]
     assert cut_scenes(rows, 1) == ["s0"] and cut_scenes(rows, 2) == []
 
 

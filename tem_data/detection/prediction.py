@@ -46,7 +46,7 @@ def predict_micrograph(detector: Detector, image: np.ndarray, tile: int) -> tupl
         for defect in (window(d, -x, -y, image.shape) for d in defects):
             left, top, width, height = defect.bbox
             middle = np.array([left + width / 2, top + height / 2])
-            if np.abs(centres - middle).max(1).argmin() == number:
+            if np.square(centres - middle).sum(1).argmin() == number:
                 kept.append(defect)
     return tuple(sorted(kept, key=lambda d: -d.score))
 

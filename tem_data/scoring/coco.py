@@ -100,12 +100,7 @@ def score_coco(
 
 
 def _read(path: str | os.PathLike, kind: type, expected: str) -> Any:
-    try:
-        content = read_json(path)
-    except OSError as error:
-        raise TemDataError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
-    except ValueError as error:
-        raise TemDataError(f"{path}: not a JSON file ({error}); expected {expected}") from error
+    content = read_json(path)
     if not isinstance(content, kind):
         raise TemDataError(f"{path}: expected {expected}, found a {type(content).__name__}")
     return content
