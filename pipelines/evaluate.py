@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage
 from tem_data.detection.model import load_detector
@@ -99,10 +99,7 @@ def draw(cell: Cell, test: list[Micrograph], found: dict, scores: dict, classes:
     tested = [
         (
             test[i],
-            {
-                ARMS[arm]: [d for d in found[arm]["test"][i] if d.score >= chosen(scores[arm]).threshold]
-                for arm in ARMS
-            },
+            {ARMS[arm]: [d for d in found[arm]["test"][i] if d.score >= chosen(scores[arm]).threshold] for arm in ARMS},
         )
         for i in fullest(test)
     ]

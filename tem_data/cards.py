@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import jinja2
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData

@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tem_data.errors import TemDataError
 

@@ -8,8 +8,8 @@ y points down, boxes are `x, y, width, height` in px as in COCO.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Iterable, Sequence
 
 import numpy as np
 from pycocotools import mask as rle_ops

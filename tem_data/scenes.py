@@ -6,9 +6,10 @@ its test set, so micrographs are tied into scenes and scenes are split.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Mapping, NamedTuple, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -85,9 +86,7 @@ def find_scenes(
     return Scenes(_tie(ids, overlaps), overlaps)
 
 
-def with_scenes(
-    micrographs: Sequence[Micrograph], min_overlap: float = 0.08
-) -> tuple[list[Micrograph], list[Overlap]]:
+def with_scenes(micrographs: Sequence[Micrograph], min_overlap: float = 0.08) -> tuple[list[Micrograph], list[Overlap]]:
     """The micrographs with their scene filled in, and the overlaps that tie them."""
     scenes = find_scenes({m.micrograph_id: m.image for m in micrographs}, min_overlap)
     return [replace(m, scene=scenes.scene[m.micrograph_id]) for m in micrographs], scenes.overlaps

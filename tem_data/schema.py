@@ -22,9 +22,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -199,4 +199,3 @@ def read_dataset(folder: str | os.PathLike, split: str | None = None) -> Iterato
         for batch in table.iter_batches(64):
             for row in batch.to_pylist():
                 yield from_row(row, classes)
-

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Mapping, TypeVar
+from typing import TypeVar
 
 from tem_data.errors import TemDataError
 

@@ -9,8 +9,8 @@ Size, aspect ratio and angle stay together as they were measured.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Iterable, Sequence
 
 import numpy as np
 

@@ -12,8 +12,8 @@ What lies in a field of view is drawn in nm, so that the same field at another
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Callable, Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -196,9 +196,7 @@ def simulate(
     return (_micrograph(i, size_px, nm_per_px, seed, material) for i in numbers)
 
 
-def _micrograph(
-    number: int, size_px: int, nm_per_px: float, seed: int, material: tuple[DefectKind, ...]
-) -> Micrograph:
+def _micrograph(number: int, size_px: int, nm_per_px: float, seed: int, material: tuple[DefectKind, ...]) -> Micrograph:
     layout, background, noise = (np.random.default_rng([seed, number, part]) for part in (LAYOUT, BACKGROUND, NOISE))
     field = size_px * nm_per_px
     drawn = _layout(layout, field, list(zip(material, _densities(number, seed, material))))

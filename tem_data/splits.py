@@ -8,7 +8,7 @@ in: the first n/5 of validation and the rest of n from training, so sizes nest.
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,7 +46,8 @@ def _deal(scene: Mapping[str, str], wanted: Mapping[str, int], rng: np.random.Ge
         if len(dealt[role]) != count:
             raise TemDataError(
                 f"split.{role}: {count} micrographs asked for, but whole scenes give only {len(dealt[role])} of "
-                f"{len(scene)} micrographs in {len(names)} scenes; lower split.test or split.validation, or change split.seed"
+                f"{len(scene)} micrographs in {len(names)} scenes; lower split.test or split.validation, or "
+                "take another split.seed"
             )
     if not dealt["train"]:
         raise TemDataError(
@@ -76,7 +77,9 @@ def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], p
             raise TemDataError(f"{where}: {name!r} is there twice; expected one row a micrograph")
         rows[name] |= roles_and_ranks
     dealt = list(rows.values())
-    for split in sorted({c.removeprefix("split").removesuffix("_role") for r in dealt for c in r if c.endswith("_role")}):
+    for split in sorted(
+        {c.removeprefix("split").removesuffix("_role") for r in dealt for c in r if c.endswith("_role")}
+    ):
         for cut in cut_scenes(dealt, split):
             tied = [f"{r['micrograph_id']} ({r.get(f'split{split}_role')})" for r in dealt if r["scene"] == cut]
             raise TemDataError(

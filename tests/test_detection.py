@@ -300,7 +300,7 @@ def test_a_name_of_the_model_zoo_is_fetched(tmp_path, tiny, monkeypatch):
 
 
 def test_a_name_that_is_neither_file_nor_in_the_zoo(tiny):
-    with pytest.raises(TemDataError, match="'COCO-InstanceSegmentation/nothing.yaml' is neither"):
+    with pytest.raises(TemDataError, match="'COCO-InstanceSegmentation/nothing.yaml' is no file"):
         new_detector(tiny, CLASSES, "COCO-InstanceSegmentation/nothing.yaml", 0)
 
 
@@ -378,15 +378,15 @@ def test_a_folder_of_micrographs(tmp_path):
         Image.fromarray(array).save(tmp_path / "images" / name)
     out = tmp_path / "found" / "out.json"
     counts = predict_folder(PERFECT, tmp_path / "images", out, 60, 0.5, tmp_path / "pictures")
-    assert counts == {"a b": {"square": 2}, "empty": {}}
+    assert counts == {"a b.png": {"square": 2}, "empty.tif": {}}
     results, images = json.loads(out.read_text()), json.loads((tmp_path / "found/out.json.images.json").read_text())
-    entry = next(i for i in images["images"] if i["file_name"].startswith("a b"))
+    entry = next(i for i in images["images"] if i["file_name"] == "a b.png")
     assert {r["image_id"] for r in results} == {entry["id"]} and (entry["height"], entry["width"]) == (40, 60)
     assert sorted(r["bbox"] for r in results) == [[10, 5, 10, 10], [40, 5, 10, 10]]
-    with Image.open(tmp_path / "pictures" / "a b.png") as picture:
+    with Image.open(tmp_path / "pictures" / "a b.png.png") as picture:
         assert picture.size == (60, 40)
         assert len(picture.convert("RGB").getcolors()) > 2  # the outlines are not grey
-    assert predict_folder(PERFECT, tmp_path / "images", out, 60, 0.7)["a b"] == {"square": 1}
+    assert predict_folder(PERFECT, tmp_path / "images", out, 60, 0.7)["a b.png"] == {"square": 1}
     (tmp_path / "images" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(TemDataError, match="broken.png"):
         predict_folder(PERFECT, tmp_path / "images", out, 60, 0.5)

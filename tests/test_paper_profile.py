@@ -50,7 +50,9 @@ def test_mask_rcnn_r50_fpn(params, patches, tmp_path):
     after = detector.model.state_dict()
     frozen = "backbone.bottom_up.stem.conv1.weight"
     assert torch.equal(after[frozen], stand_in[frozen])
-    assert not torch.equal(after["roi_heads.box_predictor.cls_score.weight"], stand_in["roi_heads.box_predictor.cls_score.weight"])
+    assert not torch.equal(
+        after["roi_heads.box_predictor.cls_score.weight"], stand_in["roi_heads.box_predictor.cls_score.weight"]
+    )
 
 
 def test_unet_on_f8_latents_of_four_channels(params, patches, tmp_path):

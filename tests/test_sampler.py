@@ -75,9 +75,7 @@ def test_edges_cut_defects_as_a_crop_does():
 
 
 def test_sizes_and_directions_are_those_measured():
-    fitted = Shapes(
-        "nm", [field(loop=200)], {"loop": ClassShapes([10.0, 30.0], [0.4, 0.8], [90.0, 0.0], [0, 0])}, []
-    )
+    fitted = Shapes("nm", [field(loop=200)], {"loop": ClassShapes([10.0, 30.0], [0.4, 0.8], [90.0, 0.0], [0, 0])}, [])
     boxes = [d.bbox for mask in drawn(fitted, 10, 256) for d in mask.defects]
     whole = [(w, h) for x, y, w, h in boxes if x > 0 and y > 0 and x + w < 256 and y + h < 256]
     upright, lying = [(w, h) for w, h in whole if h > w], [(w, h) for w, h in whole if w > h]

@@ -11,11 +11,11 @@ from pycocotools import mask as rle_ops
 
 from tem_data.errors import TemDataError
 from tem_data.micrograph import Defect, defect_from_ellipse, defect_from_polygons
+from tem_data.rle import run_lengths
 from tem_data.scoring import Counts, Labels, Rule, best, count_images, labels_of, match_labels, scores_of, sweep
 from tem_data.scoring.coco import score_coco
 from tem_data.scoring.matching import overlap
 from tem_data.scoring.scores import class_f1, detection
-from tem_data.rle import run_lengths
 
 CLASSES = ("100", "111", "bdot")
 SIDE = 48

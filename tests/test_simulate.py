@@ -42,7 +42,10 @@ def test_is_named_simulated_and_calibrated(micrographs):
     first = micrographs[0]
     assert (first.micrograph_id, first.scene, first.origin) == ("simulated-000", "simulated-000", "builtin")
     assert (first.nm_per_px, first.thickness_nm, first.image.dtype, first.image.shape) == (
-        NM_PER_PX, 100.0, np.uint8, (256, 256),
+        NM_PER_PX,
+        100.0,
+        np.uint8,
+        (256, 256),
     )
     assert {m.specimen for m in micrographs} == {f"simulated-{letter}" for letter in "ABCD"}
     assert len({m.scene for m in micrographs}) == 48

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,9 +62,7 @@ class Detector:
     classes: tuple[str, ...]
 
 
-def detector_config(
-    settings: DetectorSettings, classes: Sequence[str], grey_mean: float, grey_std: float
-) -> CfgNode:
+def detector_config(settings: DetectorSettings, classes: Sequence[str], grey_mean: float, grey_std: float) -> CfgNode:
     """detectron2's R50-FPN 3x configuration, ours, then `settings.config`; `grey_*` in grey levels 0–255."""
     cfg = get_cfg()
     cfg.merge_from_file(model_zoo.get_config_file(BASE))
@@ -151,7 +150,7 @@ def _read_weights(weights: str) -> dict[str, torch.Tensor]:
             path = Path(PathManager.get_local_path(model_zoo.get_checkpoint_url(weights)))
         except Exception as error:  # iopath passes on whatever its transport raises
             raise TemDataError(
-                f"detector.weights {weights!r} is neither a file nor could it be had from detectron2's model zoo: {error}"
+                f"detector.weights {weights!r} is no file, and detectron2's model zoo did not give it: {error}"
             ) from error
     try:
         content = _load(path)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ BATCH = 8
 
 
 @torch.no_grad()
-def predict_patches(detector: Detector, images: Sequence[np.ndarray], progress: bool = True) -> list[tuple[Defect, ...]]:
+def predict_patches(
+    detector: Detector, images: Sequence[np.ndarray], progress: bool = True
+) -> list[tuple[Defect, ...]]:
     """The defects found on each image `(h, w) uint8`, by falling score; every score above the model's floor."""
     found: list[tuple[Defect, ...]] = []
     detector.model.eval()
@@ -78,15 +80,14 @@ def predict_folder(
             image = read_image(path)
         except (OSError, ValueError) as error:
             raise TemDataError(f"{path}: cannot be read as an image ({error}); take it out of the folder") from error
-        micrographs.append(Micrograph(path.stem, image, (), image.shape))
+        micrographs.append(Micrograph(path.name, image, (), image.shape))
         found.append(tuple(d for d in predict_micrograph(detector, image, tile) if d.score >= threshold))
         if pictures:
-            overlay(Path(pictures, f"{path.stem}.png"), image, found[-1], detector.classes)
+            overlay(Path(pictures, f"{path.name}.png"), image, found[-1], detector.classes)
     write_json(out, coco_results(found, micrographs, classes))
-    write_json(f"{out}.images.json", coco_truth(micrographs, classes))
-    return {
-        m.micrograph_id: count_by_class([replace(m, defects=defects)]) for m, defects in zip(micrographs, found)
-    }
+    names = [m.micrograph_id for m in micrographs]
+    write_json(f"{out}.images.json", coco_truth(micrographs, classes, names))
+    return {m.micrograph_id: count_by_class([replace(m, defects=defects)]) for m, defects in zip(micrographs, found)}
 
 
 def _starts(side: int, tile: int) -> list[int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -130,9 +130,7 @@ def _step_seed(seed: int, step: int) -> int:
 def _optimizer(model: torch.nn.Module, settings: DetectorSettings) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            trained, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay
-        )
+        return torch.optim.SGD(trained, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay)
     return torch.optim.AdamW(trained, settings.learning_rate, weight_decay=settings.weight_decay)
 
 

@@ -6,9 +6,9 @@ The autoencoder is any of diffusers' that is named, or a small one trained here.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
 
 import numpy as np
 import torch

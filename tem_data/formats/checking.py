@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Hashable, Mapping, NamedTuple, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from tem_data.errors import TemDataError
 from tem_data.formats import Label, LabelTable, Pixels, Polygons, Quarantine, number
@@ -99,8 +100,12 @@ def _outline(segmentation: Any) -> Polygons | Pixels | None:
     return Polygons(tuple(tuple(map(number, part)) for part in segmentation))
 
 
-def coco_truth(micrographs: Sequence[Micrograph], classes: Classes) -> dict:
-    """Plain COCO ground truth; image ids count from 1, ignored labels are categories of their own."""
+def coco_truth(micrographs: Sequence[Micrograph], classes: Classes, file_names: Sequence[str] | None = None) -> dict:
+    """Plain COCO ground truth; image ids count from 1, ignored labels are categories of their own.
+
+    Without `file_names` patches are named after their micrograph and place.
+    """
+    file_names = file_names or [f"{m.micrograph_id}_{m.x}_{m.y}.png" for m in micrographs]
     annotations: list[dict] = []
     for image_id, micrograph in enumerate(micrographs, 1):
         for defect in micrograph.defects:
@@ -110,21 +115,14 @@ def coco_truth(micrographs: Sequence[Micrograph], classes: Classes) -> dict:
                 | {"id": len(annotations) + 1, "area": defect.area, "iscrowd": int(ignored)}
             )
     images = [
-        {
-            "id": image_id,
-            "file_name": f"{m.micrograph_id}_{m.x}_{m.y}.png",
-            "width": m.shape[1],
-            "height": m.shape[0],
-        }
-        for image_id, m in enumerate(micrographs, 1)
+        {"id": image_id, "file_name": name, "width": m.shape[1], "height": m.shape[0]}
+        for image_id, (m, name) in enumerate(zip(micrographs, file_names), 1)
     ]
     categories = [{"id": k, "name": name} for k, name in enumerate(classes.labels, 1)]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def coco_results(
-    found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes
-) -> list[dict]:
+def coco_results(found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes) -> list[dict]:
     """Plain COCO results of the defects found on each of `micrographs`, with the ids of `coco_truth`."""
     return [
         _instance(defect, image_id, micrograph, classes) | {"score": defect.score}

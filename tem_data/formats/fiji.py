@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping
 
 from tem_data.errors import TemDataError
 from tem_data.formats import Ellipse, Label, LabelTable, Quarantine, files_by_stem, number, required_table

@@ -7,8 +7,8 @@ neighbours) of one class is taken for a defect, so that touching ones become one
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Iterator, Mapping
 
 import cv2
 import numpy as np

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as rle_ops
 
 from tem_data.errors import TemDataError
 from tem_data.files import read_json
+from tem_data.rle import numbers, to_rle
 from tem_data.scoring.labels import Labels
 from tem_data.scoring.matching import Rule
 from tem_data.scoring.scores import THRESHOLDS, Scores, best, sweep
-from tem_data.rle import numbers, to_rle
 
 IGNORE = ("ambiguous",)
 

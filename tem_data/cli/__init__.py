@@ -1,0 +1,17 @@
+"""The `tem-data` command: a thin face of the library, one sub-command a step."""
+
+from __future__ import annotations
+
+import sys
+
+from tem_data.cli import data, models, score  # noqa: F401  (each adds its commands)
+from tem_data.cli.app import app
+from tem_data.errors import TemDataError
+
+
+def main() -> None:
+    """The console entry point: an error that its user can mend is one line."""
+    try:
+        app()
+    except TemDataError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,3 @@
+from tem_data.cli import main
+
+main()

@@ -1,0 +1,199 @@
+"""Commands on micrographs and masks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tem_data.cli.app import Dataset, OutFile, OutFolder, Seed, app
+from tem_data.errors import TemDataError
+
+
+class Source(StrEnum):
+    coco = "coco"
+    ellipses = "ellipses"
+    fiji = "fiji"
+    masks = "masks"
+
+
+@app.command("import")
+def import_(
+    images: Annotated[Path, typer.Argument(help="Folder of micrographs: PNG, JPEG or TIFF.")],
+    annotations: Annotated[
+        Path, typer.Argument(help="COCO file, table of ellipses, or folder of Fiji tables or of mask images.")
+    ],
+    out: OutFolder,
+    source: Annotated[Source, typer.Option(help="What ANNOTATIONS is.")] = Source.coco,
+    classes: Annotated[
+        str,
+        typer.Option(help="Classes, each with its names in the files, as '100=100_1+100_2,111,bdot=bd'."),
+    ] = "100=100+100_1+100_2,111,bdot=bdot+bd",
+    ignored: Annotated[
+        str, typer.Option(help="Labels that are kept but never scored, written the same way.")
+    ] = "ambiguous",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Table with file_name, nm_per_px and, if known, thickness_nm, specimen.")
+    ] = None,
+    max_side: Annotated[int | None, typer.Option(help="Halve larger micrographs until no side is longer, px.")] = None,
+    class_numbers: Annotated[
+        str, typer.Option(help="With --source fiji: the class of each number in the logs, as '0=111,1=bdot,2=100'.")
+    ] = "",
+    mask_values: Annotated[
+        str, typer.Option(help="With --source masks: the class of each grey level, as '85=100,170=111,255=bdot'.")
+    ] = "",
+    quarantine: Annotated[Path, typer.Option(help="Table of everything that was found wrong.")] = Path(
+        "quarantine.csv"
+    ),
+) -> None:
+    """Bring labelled micrographs of your own into a dataset folder.
+
+    What is wrong with a label or an image never stops the import: it is set
+    aside, counted on the screen, and listed in the quarantine table.
+    """
+    from tem_data.importing import classes_of, import_micrographs
+    from tem_data.micrograph import count_by_class
+    from tem_data.scenes import with_scenes
+    from tem_data.schema import write_dataset
+
+    settings = {
+        "source": source.value,
+        "images": str(images),
+        "annotations": str(annotations),
+        "calibration": calibration and str(calibration),
+        "max_side": max_side,
+        "classes": _names(classes),
+        "ignored": _names(ignored),
+        "class_numbers": _numbered(class_numbers),
+        "mask_values": _numbered(mask_values),
+    }
+    micrographs, found_wrong = import_micrographs(settings)
+    found_wrong.write(quarantine)
+    print(found_wrong.summary())
+    if not micrographs:
+        raise TemDataError(f"no micrograph is left; {quarantine} says why")
+    micrographs, _ = with_scenes(micrographs)
+    write_dataset(out, {"all": micrographs}, classes_of(settings), "Whole micrographs.")
+    scenes = len({m.scene for m in micrographs})
+    print(f"{out}: {len(micrographs)} micrographs in {scenes} scenes, {count_by_class(micrographs)}")
+
+
+@app.command()
+def simulate(
+    out: OutFolder,
+    count: Annotated[int, typer.Option(help="How many micrographs.")] = 20,
+    size_px: Annotated[int, typer.Option(help="Side of a micrograph, px.")] = 512,
+    nm_per_px: Annotated[float, typer.Option(help="Calibration.")] = 0.957,
+    seed: Seed = 0,
+) -> None:
+    """Make the built-in, simulated micrographs, with exact labels."""
+    from tem_data.schema import Classes, write_dataset
+    from tem_data.simulate import simulate as simulated
+
+    micrographs = simulated(count, size_px, nm_per_px, seed)
+    write_dataset(out, {"all": micrographs}, Classes(("100", "111", "bdot"), ("ambiguous",)), "Simulated micrographs.")
+    print(f"{out}: {count} simulated micrographs")
+
+
+@app.command()
+def split(
+    dataset: Dataset,
+    out: OutFile,
+    test: Annotated[int, typer.Option(help="Test micrographs.")],
+    validation: Annotated[int, typer.Option(help="Validation micrographs, which choose thresholds.")],
+    count: Annotated[int, typer.Option(help="How many splits.")] = 1,
+    seed: Seed = 0,
+) -> None:
+    """Deal micrographs to training, validation and test by whole scenes; writes a table."""
+    from tem_data.files import write_table
+    from tem_data.schema import read_dataset
+    from tem_data.splits import random_splits
+
+    scene = {m.micrograph_id: m.scene for m in read_dataset(dataset)}
+    rows = random_splits(scene, count, test, validation, seed)
+    write_table(out, rows, list(dict.fromkeys(column for row in rows for column in row)))
+    print(f"{out}: {len(rows)} micrographs of {len(set(scene.values()))} scenes")
+
+
+@app.command()
+def patch(
+    dataset: Dataset,
+    splits: Annotated[Path, typer.Argument(help="Table written by `split`.")],
+    out: OutFolder,
+    size: Annotated[int, typer.Option(help="Side of a patch, px.")] = 256,
+    stride: Annotated[int, typer.Option(help="Step between windows for training, px.")] = 64,
+    count: Annotated[int, typer.Option(help="Training patches, in all eight symmetries.")] = 10_000,
+    n: Annotated[int, typer.Option("--n", help="Training and validation micrographs together.")] = 10,
+    k: Annotated[int, typer.Option("--split", help="Which split of the table.")] = 1,
+    min_area_px: Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².")] = 20,
+    seed: Seed = 0,
+) -> None:
+    """Cut patches: windows in eight symmetries for training, tiles for validation and test."""
+    from tem_data.files import read_table
+    from tem_data.patches import cut_roles
+    from tem_data.schema import read_classes, read_dataset, write_dataset
+    from tem_data.splits import members
+
+    by_role = members(read_table(splits), k, n)
+    patches = cut_roles(read_dataset(dataset), by_role, size, stride, count, seed, min_area_px)
+    write_dataset(out, patches, read_classes(dataset), f"Patches of {size} px.")
+    print(f"{out}: " + ", ".join(f"{len(p)} {role}" for role, p in patches.items()))
+
+
+@app.command("fit-shapes")
+def fit_shapes(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder of whole micrographs.")],
+    out: OutFile,
+    splits: Annotated[Path | None, typer.Option(help="Table written by `split`: training micrographs only.")] = None,
+    n: Annotated[int, typer.Option("--n", help="With --splits: training size.")] = 10,
+    k: Annotated[int, typer.Option("--split", help="With --splits: which split.")] = 1,
+) -> None:
+    """Learn how large, how long, how turned and how many the defects of each class are."""
+    from tem_data import shapes
+    from tem_data.files import read_table
+    from tem_data.schema import read_classes, read_dataset
+    from tem_data.splits import members
+
+    chosen = splits and set(members(read_table(splits), k, n)["train"])
+    micrographs = (m for m in read_dataset(dataset) if not chosen or m.micrograph_id in chosen)
+    fitted = shapes.fit_shapes(micrographs, read_classes(dataset).names)
+    shapes.save_shapes(fitted, out)
+    for name, shape in fitted.classes.items():
+        print(f"{name}: {len(shape.major)} whole defects fitted")
+    print(f"{len(fitted.left_out_uncalibrated)} uncalibrated micrographs left out; {out} is in {fitted.unit}")
+
+
+@app.command("sample-masks")
+def sample_masks(
+    shapes: Annotated[Path, typer.Argument(help="File written by `fit-shapes`.")],
+    out: OutFolder,
+    count: Annotated[int, typer.Option(help="How many masks.")] = 1000,
+    size: Annotated[int, typer.Option(help="Side of a mask, px.")] = 256,
+    seed: Seed = 0,
+) -> None:
+    """Draw new multi-class masks from fitted shapes."""
+    from tqdm import trange
+
+    from tem_data.sampler import sample_mask
+    from tem_data.schema import Classes, write_dataset
+    from tem_data.shapes import load_shapes
+
+    fitted = load_shapes(shapes)
+    masks = (sample_mask(fitted, size, seed, i) for i in trange(count, desc="masks"))
+    write_dataset(out, {"train": masks}, Classes(tuple(fitted.classes)), "Simulated masks (SIM).")
+
+
+def _names(text: str) -> dict[str, list[str]]:
+    """`a=b+c,d` as {a: [b, c], d: [d]}."""
+    pairs = (part.partition("=") for part in text.split(",") if part)
+    return {name.strip(): (aliases or name).strip().split("+") for name, _, aliases in pairs}
+
+
+def _numbered(text: str) -> dict[int, str] | None:
+    """`0=a,1=b` as {0: a, 1: b}; None for nothing."""
+    try:
+        return {int(number): name for number, name in (part.split("=") for part in text.split(",") if part)} or None
+    except ValueError as error:
+        raise TemDataError(f"expected number=class with commas between, found {text!r}") from error

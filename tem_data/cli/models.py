@@ -1,0 +1,109 @@
+"""Commands that train models and use them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tem_data.cli.app import OutFolder, Params, Seed, app
+from tem_data.errors import TemDataError
+from tem_data.files import work_folder
+
+
+@app.command("train-ldm")
+def train_ldm(
+    patches: Annotated[Path, typer.Argument(help="Dataset folder written by `patch`.")],
+    out: OutFolder,
+    params: Params = Path("params.yaml"),
+    autoencoder: Annotated[
+        str | None,
+        typer.Option(help="diffusers autoencoder to keep frozen, a Hub name or folder; else one is trained."),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train the latent diffusion model that paints micrographs on masks (sections autoencoder and ldm)."""
+    from tem_data.diffusion.datasets import autoencoder_for, ldm_for
+    from tem_data.files import whole
+
+    settings = _read_params(params, "autoencoder", "ldm")
+    chosen = settings["autoencoder"] | ({"pretrained": autoencoder} if autoencoder else {})
+    with work_folder(out, [chosen, settings["ldm"], seed], patches) as work:
+        frozen = autoencoder_for(patches, chosen, seed, work / "autoencoder")
+        pipeline, _ = ldm_for(patches, frozen, settings["ldm"], seed, work / "ldm")
+        with whole(out) as draft:
+            pipeline.save_pretrained(draft)
+
+
+@app.command()
+def generate(
+    ldm: Annotated[str, typer.Argument(help="Folder or Hub name of a latent diffusion model.")],
+    masks: Annotated[Path, typer.Argument(help="Dataset folder written by `sample-masks`.")],
+    out: OutFolder,
+    params: Params = Path("params.yaml"),
+    seed: Seed = 0,
+) -> None:
+    """Paint a micrograph on every mask (section generate). A run that was stopped goes on where it stood."""
+    from tem_data.diffusion.datasets import generate_pairs
+    from tem_data.files import whole
+
+    settings = _read_params(params, "generate")["generate"]
+    with work_folder(out, [ldm, settings, seed], masks) as work:
+        generate_pairs(ldm, masks, settings, seed, work)
+        with whole(out) as draft:
+            work.rename(draft)
+
+
+@app.command("train-detector")
+def train_detector(
+    patches: Annotated[Path, typer.Argument(help="Dataset folder written by `patch`.")],
+    out: OutFolder,
+    generated: Annotated[Path | None, typer.Option(help="Add these generated pairs to the training patches.")] = None,
+    params: Params = Path("params.yaml"),
+    seed: Seed = 0,
+) -> None:
+    """Train Mask R-CNN on the training patches (section detector)."""
+    from tem_data.detection.model import DetectorSettings, save_detector
+    from tem_data.detection.training import train_detector as trained
+    from tem_data.schema import read_classes, read_dataset
+    from tem_data.settings import read_settings
+
+    folders = [folder for folder in (patches, generated) if folder]
+    pairs = [pair for folder in folders for pair in read_dataset(folder, "train")]
+    chosen = _read_params(params, "detector")["detector"]
+    settings = read_settings(DetectorSettings, chosen, "detector")
+    with work_folder(out, [chosen, seed], *folders) as work:
+        detector, _ = trained(pairs, read_classes(patches).names, settings, seed, work)
+        save_detector(detector, out)
+
+
+@app.command()
+def predict(
+    detector: Annotated[Path, typer.Argument(help="Folder written by `train-detector`.")],
+    images: Annotated[Path, typer.Argument(help="Folder of micrographs: PNG, JPEG or TIFF.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="COCO results; OUT.images.json lists the images by id.")],
+    tile: Annotated[int, typer.Option(help="Side of the tiles that the detector was trained on, px.")] = 256,
+    threshold: Annotated[float, typer.Option(help="Least confidence of a defect.")] = 0.5,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for pictures with the defects drawn in.")] = None,
+) -> None:
+    """Find the defects on whole micrographs."""
+    from tem_data.detection.model import load_detector
+    from tem_data.detection.prediction import predict_folder
+
+    counts = predict_folder(load_detector(detector), images, out, tile, threshold, pictures)
+    for name, found in counts.items():
+        print(f"{name}: {found}")
+
+
+def _read_params(path: Path, *sections: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        params = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise TemDataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
+    for section in sections:
+        if not isinstance(params, dict) or not isinstance(params.get(section), dict):
+            raise TemDataError(f"{path}: expected a section {section!r} of settings; add it as params.yaml has it")
+    return params
