@@ -36,7 +36,7 @@ def labelled_micrographs(params: dict) -> tuple[list[Micrograph], Quarantine]:
     """The built-in micrographs, or those that the settings name; writes and prints the quarantine."""
     settings = dict(params["import"])
     builtin = settings.pop("builtin")
-    settings.pop("min_overlap")
+    del settings["min_overlap"], settings["watch"]
     if settings["source"] == "builtin":
         micrographs, quarantine = list(simulate(**builtin)), Quarantine()
     else:
