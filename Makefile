@@ -24,4 +24,4 @@ setup: .venv/complete
 	touch $@
 
 clean:
-	rm -rf .venv work
+	rm -rf .venv

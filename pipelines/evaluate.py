@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage
-from tem_data.detection.model import load_detector
-from tem_data.detection.prediction import predict_patches
+from tem_data.cards import ARMS
 from tem_data.figures import contact_sheet, threshold_sweep
 from tem_data.files import whole, write_json, write_table
 from tem_data.formats.coco import coco_results, coco_truth
@@ -16,7 +15,6 @@ from tem_data.micrograph import Defect, Micrograph
 from tem_data.schema import Classes, read_dataset
 from tem_data.scoring import Scores, best, labels_of, sweep
 
-ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN"}
 HEADLINE = ("f1_detect", "f1_class", "f1_hm", "precision", "recall")
 SHEET_COLUMNS = 6
 SHEET_STEP = 10
@@ -42,6 +40,9 @@ def main() -> None:
 
 
 def predict(detector: Path, patches: dict[str, list[Micrograph]]) -> dict[str, list[tuple[Defect, ...]]]:
+    from tem_data.detection.model import load_detector
+    from tem_data.detection.prediction import predict_patches
+
     loaded = load_detector(detector)
     return {split: predict_patches(loaded, [p.image for p in patches[split]]) for split in patches}
 
@@ -112,7 +113,7 @@ def draw(cell: Cell, test: list[Micrograph], found: dict, scores: dict, classes:
         title,
     )
     contact_sheet(
-        cell.results / "contact_sheet.png",
+        cell.folder / "contact_sheet.png",
         [training[i] for i in fullest(training)],
         [generated[i] for i in fullest(generated)],
         tested,

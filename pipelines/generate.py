@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.common import Cell, parse_cell, read_params, stage
 from tem_data.diffusion.datasets import generate_pairs
-from tem_data.files import is_main_process, whole, work_folder
+from tem_data.files import is_main_process, move, work_folder
 
 
 def main() -> None:
@@ -14,8 +14,7 @@ def main() -> None:
     with work_folder(cell.folder / "generated", settings, masks, ldm) as work:
         generate_pairs(ldm, masks, settings, cell.seed, work)
         if is_main_process():
-            with whole(cell.folder / "generated") as draft:
-                work.rename(draft)
+            move(work, cell.folder / "generated")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage
-from tem_data.detection.model import DetectorSettings, save_detector
-from tem_data.detection.training import train_detector
 from tem_data.files import work_folder, write_table
 from tem_data.schema import read_dataset
 from tem_data.settings import read_settings
 
 
 def main() -> None:
+    from tem_data.detection.model import DetectorSettings, save_detector
+    from tem_data.detection.training import train_detector
+
     args = parse_cell("split", "size", "run", "arm")
     cell, params = Cell(args.split, args.size, args.run), read_params()
     folders = [cell.data / "patches"] + [cell.folder / "generated"] * (args.arm == "exp_gen")

@@ -12,9 +12,9 @@ import jinja2
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 from tem_data.errors import TemDataError
+from tem_data.figures import F1_NAMES
 from tem_data.files import read_json
 
-HEADLINE = {"f1_detect": "F1_detect", "f1_class": "F1_class", "f1_hm": "F1_HM"}
 ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN"}
 
 
@@ -56,8 +56,8 @@ def score_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for arm, name in ARMS.items():
             runs = [run[arm] for run in cell["runs"]]
             row = {"split": cell["split"], "n": cell["size"], "arm": name, "runs": len(runs)}
-            row |= {label: spread([run[key] for run in runs]) for key, label in HEADLINE.items()}
-            for category in runs[0]["f1_by_class"]:
+            row |= {label: spread([run[key] for run in runs]) for key, label in F1_NAMES.items()}
+            for category in dict.fromkeys(name for run in runs for name in run["f1_by_class"]):
                 found = [run["f1_by_class"][category] for run in runs if category in run["f1_by_class"]]
                 row[f"F1 {category}"] = spread(found)
             row["best on test"] = spread([run["best_on_test"]["f1_hm"] for run in runs])
@@ -132,5 +132,5 @@ def _eval_results(cells: Sequence[Mapping[str, Any]], dataset: str) -> list[Eval
         )
         for cell in cells
         for arm, name in ARMS.items()
-        for key, label in HEADLINE.items()
+        for key, label in F1_NAMES.items()
     ]

@@ -14,6 +14,8 @@ from typing import Any
 
 from tem_data.errors import TemDataError
 
+PACKAGE = Path(__file__).parent
+
 
 @contextmanager
 def whole(target: str | os.PathLike) -> Iterator[Path]:
@@ -29,10 +31,22 @@ def whole(target: str | os.PathLike) -> Iterator[Path]:
     _remove(draft)
     try:
         yield draft
-        _remove(target)
-        os.replace(draft, target)
+        move(draft, target)
     finally:
         _remove(draft)
+
+
+def move(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Put a whole file or folder in the place of `target`, of which at no moment half is there."""
+    target = Path(target)
+    if not target.is_dir() or target.is_symlink():
+        os.replace(source, target)
+        return
+    old = target.with_name(f".{target.name}.old")
+    _remove(old)
+    os.replace(target, old)
+    os.replace(source, target)
+    _remove(old)
 
 
 def _remove(path: Path) -> None:
@@ -99,11 +113,12 @@ def is_main_process() -> bool:
 def work_folder(target: str | os.PathLike, settings: Any, *inputs: str | os.PathLike) -> Iterator[Path]:
     """A folder for what a step needs to go on after it was killed; it goes when `target` is done.
 
-    It lies in `.{target}.work` and belongs to these settings and the contents of
-    these inputs: what an earlier run with others left behind is thrown away.
+    It lies in `.{target}.work` and belongs to these settings, the contents of
+    these inputs, and this version of the package: what an earlier run with
+    others left behind is thrown away.
     """
     target = Path(target)
-    folder = target.with_name(f".{target.name}.work") / fingerprint(settings, *inputs)
+    folder = target.with_name(f".{target.name}.work") / fingerprint(settings, *inputs, *sorted(PACKAGE.rglob("*.py")))
     for other in folder.parent.glob("*") if is_main_process() else ():
         if other != folder:
             shutil.rmtree(other)

@@ -70,6 +70,7 @@ def import_micrographs(settings: Mapping[str, Any], progress: bool = True) -> tu
     | min_alignment | least `formats.checking.alignment` of 15 or more labels with their image; null does not ask |
 
     Ids are file names without extension (with it where two would be the same).
+    Images and calibrations are found by file name with or without its folder.
     Shapes that leave the image are cut at its edges, duplicates dropped, areas
     recomputed. Raises TemDataError where a file, column or setting is missing.
     """
@@ -219,7 +220,7 @@ def _calibrated(
     calibrations: Mapping[str, Calibration],
     quarantine: Quarantine,
 ) -> Micrograph:
-    known = calibrations.get(table.file_name, Calibration())
+    known = calibrations.get(table.file_name) or calibrations.get(Path(table.file_name).name) or Calibration()
     if known.nm_per_px is None:
         known = known._replace(nm_per_px=nm_per_px_in_metadata(path))
     if known.nm_per_px is None:

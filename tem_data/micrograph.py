@@ -86,6 +86,14 @@ def defect_from_mask(
     return Defect(category, int(x + cols[0]), int(y + rows[0]), tight, ignore, score)
 
 
+def ellipse_box(x: float, y: float, major: float, minor: float, angle_deg: float) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom edge of an ellipse, px; it is given as in `defect_from_ellipse`."""
+    turn = np.deg2rad(angle_deg)
+    half_w = np.hypot(major * np.cos(turn), minor * np.sin(turn)) / 2
+    half_h = np.hypot(major * np.sin(turn), minor * np.cos(turn)) / 2
+    return x - half_w, y - half_h, x + half_w, y + half_h
+
+
 def defect_from_ellipse(
     category: str,
     x: float,
@@ -102,13 +110,12 @@ def defect_from_ellipse(
     origin at the upper left corner of the image as in Fiji; `angle_deg` is
     counter-clockwise from +x as Fiji gives it.
     """
-    turn = np.deg2rad(angle_deg)
-    half_w = 0.5 * np.hypot(major * np.cos(turn), minor * np.sin(turn))
-    half_h = 0.5 * np.hypot(major * np.sin(turn), minor * np.cos(turn))
-    x0, x1 = max(0, int(np.floor(x - half_w))), min(shape[1], int(np.ceil(x + half_w)) + 1)
-    y0, y1 = max(0, int(np.floor(y - half_h))), min(shape[0], int(np.ceil(y + half_h)) + 1)
+    left, top, right, bottom = ellipse_box(x, y, major, minor, angle_deg)
+    x0, x1 = max(0, int(np.floor(left))), min(shape[1], int(np.ceil(right)) + 1)
+    y0, y1 = max(0, int(np.floor(top))), min(shape[0], int(np.ceil(bottom)) + 1)
     if x0 >= x1 or y0 >= y1:
         return None
+    turn = np.deg2rad(angle_deg)
     dx = np.arange(x0, x1)[None, :] + 0.5 - x
     dy = y - (np.arange(y0, y1)[:, None] + 0.5)
     along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
@@ -143,6 +150,12 @@ def window(defect: Defect, x: int, y: int, shape: tuple[int, int]) -> Defect | N
     if cut.shape == defect.mask.shape:
         return replace(defect, x=left, y=top)
     return defect_from_mask(defect.category, cut, max(0, left), max(0, top), defect.ignore, defect.score)
+
+
+def touches_edge(defect: Defect, shape: tuple[int, int]) -> bool:
+    """Whether a defect reaches the edge of an image of `shape`, which may have cut it."""
+    x, y, w, h = defect.bbox
+    return x == 0 or y == 0 or x + w == shape[1] or y + h == shape[0]
 
 
 def paste(canvas: np.ndarray, defect: Defect, value: int) -> None:

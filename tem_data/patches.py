@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tem_data.errors import TemDataError
-from tem_data.micrograph import Defect, Micrograph, crop, symmetric
+from tem_data.micrograph import Micrograph, crop, symmetric, touches_edge
 
 SYMMETRIES = 8
 
@@ -44,7 +44,7 @@ def training_patches(
     Windows lie `stride` px apart; the last of a row or column ends at the edge
     of the micrograph. [P26] section 2.3: sliding window, rotations and flips,
     the same number of patches whatever the number of micrographs. Patches come
-    in the order of their micrographs. `min_area_px` as in `tiles`.
+    in the order of their micrographs. `min_area_px` as in `ignore_slivers`.
     """
     windows = [
         (m, x, y, s)
@@ -61,9 +61,8 @@ def training_patches(
 def tiles(micrographs: Iterable[Micrograph], size: int, min_area_px: int = 0) -> Iterator[Micrograph]:
     """The micrographs cut into tiles of `size` px that do not overlap, as validation and test are.
 
-    A rest at the right and lower edge that fills no tile is left out. What the
-    tile's edge leaves of a defect with less than `min_area_px` px² is marked to
-    be ignored.
+    A rest at the right and lower edge that fills no tile is left out.
+    `min_area_px` as in `ignore_slivers`.
     """
     for micrograph in micrographs:
         _check(micrograph, size)
@@ -87,16 +86,16 @@ def _check(micrograph: Micrograph, size: int) -> None:
         )
 
 
-def _cut(micrograph: Micrograph, x: int, y: int, size: int, min_area_px: int) -> Micrograph:
-    patch = crop(micrograph, x, y, (size, size))
+def ignore_slivers(patch: Micrograph, min_area_px: int) -> Micrograph:
+    """The patch, in which what its edge leaves of a defect with less than `min_area_px` px² is marked `ignore`."""
     return replace(
         patch,
         defects=tuple(
-            replace(d, ignore=True) if d.area < min_area_px and _touches_edge(d, size) else d for d in patch.defects
+            replace(d, ignore=True) if d.area < min_area_px and touches_edge(d, patch.shape) else d
+            for d in patch.defects
         ),
     )
 
 
-def _touches_edge(defect: Defect, size: int) -> bool:
-    x, y, w, h = defect.bbox
-    return x == 0 or y == 0 or x + w == size or y + h == size
+def _cut(micrograph: Micrograph, x: int, y: int, size: int, min_area_px: int) -> Micrograph:
+    return ignore_slivers(crop(micrograph, x, y, (size, size)), min_area_px)

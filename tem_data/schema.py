@@ -183,6 +183,14 @@ def read_classes(folder: str | os.PathLike) -> Classes:
         raise TemDataError(f"{readme}: expected the README of a dataset folder written by tem_data") from error
 
 
+def count_rows(folder: str | os.PathLike, split: str) -> int:
+    """How many rows a split has."""
+    from pyarrow import parquet
+
+    shards = Path(folder, "data").glob(f"{split}-*.parquet")
+    return sum(parquet.read_metadata(shard).num_rows for shard in shards)
+
+
 def read_dataset(folder: str | os.PathLike, split: str | None = None) -> Iterator[Micrograph]:
     """The rows of one split, or of all, in order; memory holds one row group at a time.
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from tem_data.errors import TemDataError
 from tem_data.files import read_json, write_json
-from tem_data.micrograph import Defect, Micrograph
+from tem_data.micrograph import Defect, Micrograph, touches_edge
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Ellipse:
+class FittedEllipse:
     """Full axes and centre in px; `angle_deg` in [0, 180), counter-clockwise from +x on an image with y down."""
 
     x: float
@@ -32,7 +32,7 @@ class Ellipse:
     angle_deg: float
 
 
-def ellipse_of(defect: Defect) -> Ellipse:
+def ellipse_of(defect: Defect) -> FittedEllipse:
     """The ellipse of a mask's area and second moments; a pixel counts as a unit square (1/12 px² per axis)."""
     rows, cols = np.nonzero(defect.mask)
     moments = np.cov(np.stack([cols, -rows]), bias=True) + np.eye(2) / 12
@@ -41,7 +41,7 @@ def ellipse_of(defect: Defect) -> Ellipse:
     scale = np.sqrt(defect.area / (np.pi / 4 * major * minor))
     angle = np.rad2deg(np.arctan2(axes[1, 1], axes[0, 1])) % 180
     x, y = defect.x + cols.mean() + 0.5, defect.y + rows.mean() + 0.5
-    return Ellipse(float(x), float(y), float(major * scale), float(minor * scale), float(angle))
+    return FittedEllipse(float(x), float(y), float(major * scale), float(minor * scale), float(angle))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def fit_shapes(micrographs: Iterable[Micrograph], classes: Sequence[str]) -> Sha
         for defect in micrograph.defects:
             if defect.ignore:
                 continue
-            cut = _cut_by_edge(defect, micrograph.shape)
+            cut = touches_edge(defect, micrograph.shape)
             counts[defect.category] += 0.5 if cut else 1.0
             if not cut:
                 _append(shapes[defect.category], ellipse_of(defect), scale, number)
@@ -124,13 +124,8 @@ def load_shapes(path: str | os.PathLike) -> Shapes:
         raise TemDataError(f"{path}: expected a file written by fit-shapes ({error!r} in it)") from error
 
 
-def _append(shapes: ClassShapes, ellipse: Ellipse, scale: float, micrograph: int) -> None:
+def _append(shapes: ClassShapes, ellipse: FittedEllipse, scale: float, micrograph: int) -> None:
     shapes.major.append(round(ellipse.major * scale, 3))
     shapes.aspect.append(round(ellipse.minor / ellipse.major, 4))
     shapes.angle_deg.append(round(ellipse.angle_deg, 1))
     shapes.micrograph.append(micrograph)
-
-
-def _cut_by_edge(defect: Defect, shape: tuple[int, int]) -> bool:
-    x, y, w, h = defect.bbox
-    return x == 0 or y == 0 or x + w == shape[1] or y + h == shape[0]

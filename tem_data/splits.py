@@ -9,6 +9,7 @@ in: the first n/5 of validation and the rest of n from training, so sizes nest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], p
 
 def _checked_line(line: Mapping[str, str], where: str) -> tuple[str, dict[str, str]]:
     line = {column: value or "" for column, value in line.items() if column}
-    name = line.get("micrograph_id") or line.get("file_name", "").rsplit(".", 1)[0]
+    name = line.get("micrograph_id") or Path(line.get("file_name", "")).stem
     roles = {k: {"val": "validation"}.get(v, v) for k, v in line.items() if k.endswith("_role")}
     for column, role in roles.items():
         if role and role not in ROLES:
@@ -126,6 +127,8 @@ def members(rows: Sequence[Mapping[str, str]], split: int, size: int) -> dict[st
         role: sorted((r for r in rows if r.get(column) == role), key=lambda r: int(r.get(f"split{split}_rank") or 0))
         for role in ROLES
     }
+    if not by_role["test"]:
+        raise TemDataError(f"split {split} of the split table has no test micrograph; give some the role test")
     take = {"validation": max(1, round(size * VALIDATION_SHARE))}
     take["train"] = size - take["validation"]
     for role, count in take.items():

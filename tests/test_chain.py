@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def project(tmp_path_factory) -> Path:
     """A copy of the project with tiny settings in which `dvc repro` has run."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("tem_data", "pipelines", "cards/templates"):
+    for name in ("tem_data", "pipelines", "cards/templates", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = compose(folder / "params.yaml", *TINY)
@@ -84,8 +84,8 @@ def test_repro_ends_with_metrics_pictures_and_cards(project):
         assert 0 <= metrics[arm]["f1_hm"] <= 1
         assert metrics[arm]["truths"] > 0
     assert metrics["gain"]["f1_hm"] == pytest.approx(metrics["exp_gen"]["f1_hm"] - metrics["exp"]["f1_hm"])
-    for picture in ("contact_sheet.png", "sweep.png"):
-        assert (project / "results" / CELL / picture).read_bytes().startswith(b"\x89PNG")
+    for picture in (f"runs/{CELL}/contact_sheet.png", f"results/{CELL}/sweep.png"):
+        assert (project / picture).read_bytes().startswith(b"\x89PNG")
     detector_card = (project / "cards/rendered/detector.md").read_text()
     assert "Simulated" in detector_card and f"{metrics['exp']['f1_hm']:.3f}" in detector_card
 
@@ -148,7 +148,7 @@ def test_params_are_the_quick_profile(tmp_path):
 
 
 def test_dag_of_the_paper_profile_holds_every_cell(project, tmp_path):
-    for name in ("tem_data", "pipelines", "cards/templates"):
+    for name in ("tem_data", "pipelines", "cards/templates", "conf"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     compose(tmp_path / "params.yaml", "profile=paper")

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.main import get_command
 
 from tem_data.cli import app, main
 from tem_data.files import read_json, read_table
-from tem_data.micrograph import count_by_class
+from tem_data.micrograph import count_by_class, touches_edge
 from tem_data.schema import read_classes, read_dataset
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
@@ -91,6 +92,30 @@ def test_score_prints_json(run, coco):
     assert (content["best"]["f1_detect"], content["best"]["f1_class"]) == pytest.approx((0.8, 1 / 3))
 
 
+def test_score_can_count_what_matches_an_ignored_truth_as_false(run, coco):
+    words = ("score", "truth.json", "results.json", "--json", "--ignore", "bdot")
+    precision = [json.loads(run(*words, *more))["best"]["precision"] for more in ((), ("--no-ignore-ambiguous",))]
+    assert precision == pytest.approx([1 / 2, 1 / 3])
+
+
+def test_predictions_are_scored_against_the_truth_they_were_made_for(run, coco, tmp_path, monkeypatch):
+    from tests.test_detection import PERFECT
+
+    monkeypatch.setattr("tem_data.detection.model.load_detector", lambda folder: PERFECT)
+    (tmp_path / "images").mkdir()
+    picture = Image.new("L", (64, 48))
+    picture.paste(200, (30, 30, 40, 40))
+    picture.save(tmp_path / "images" / "b.png")
+    truth = read_json("truth.json")
+    truth["images"] = [truth["images"][1] | {"file_name": "any/b.png"}]
+    truth["annotations"], truth["categories"][1]["name"] = truth["annotations"][1:], "square"
+    Path("truth.json").write_text(json.dumps(truth))
+    words = ("predict", "detector", "images", "-o", "found.json", "--truth", "truth.json", "--max-side", 32)
+    assert "b.png: {'square': 1}" in run(*words, "--tile", 32)
+    assert json.loads(run("score", "truth.json", "found.json", "--json"))["best"]["f1_detect"] == 1
+    assert read_json("found.json")[0]["bbox"] == [30, 30, 10, 10]
+
+
 def test_the_steps_that_need_no_network_follow_each_other(run):
     run("simulate", "-o", "micrographs", "--count", 8, "--size-px", 96)
     assert len(list(read_dataset("micrographs"))) == 8
@@ -113,6 +138,10 @@ def test_the_steps_that_need_no_network_follow_each_other(run):
     assert [m.micrograph_id for m in masks] == [f"sim-5-00000{i}" for i in range(3)]
     assert read_classes("masks").names == tuple(fitted["classes"]) and count_by_class(masks)
 
+    run("sample-masks", "shapes.json", "-o", "all", "--count", 3, "--size", 32, "--seed", 5, "--min-area-px", 32**2 + 1)
+    for mask in read_dataset("all", "train"):
+        assert [d.ignore for d in mask.defects] == [touches_edge(d, mask.shape) for d in mask.defects]
+
 
 def test_import_of_mask_images(run, tmp_path):
     for folder, value in (("images", 90), ("labels", 0)):
@@ -126,6 +155,32 @@ def test_import_of_mask_images(run, tmp_path):
     (micrograph,) = read_dataset("own")
     assert [(d.category, d.bbox) for d in micrograph.defects] == [("loop", (10, 10, 10, 10))]
     assert (tmp_path / "quarantine.csv").exists()
+
+    (tmp_path / "maps").mkdir()
+    numbers = Image.new("I;16", (64, 48))
+    for number, left in ((1, 10), (2, 15)):
+        numbers.paste(number, (left, 10, left + 5, 20))
+    numbers.save(tmp_path / "maps" / "a.png")
+    words = ("import", "images", "labels", "-o", "two", "--source", "masks", "--classes", "loop", "--ignored", "")
+    run(*words, "--instances", "maps")
+    assert [d.bbox for d in next(read_dataset("two")).defects] == [(10, 10, 5, 10), (15, 10, 5, 10)]
+
+
+def test_import_of_an_ellipse_table_of_other_columns_and_of_images_that_overlap(run, tmp_path):
+    (tmp_path / "images").mkdir()
+    scene = np.random.default_rng(0).integers(0, 256, (64, 96)).astype(np.uint8)
+    for name, left in (("a", 0), ("b", 32)):
+        Image.fromarray(scene[:, left : left + 64]).save(tmp_path / "images" / f"{name}.png")
+    rows = ("a.png,dot,20,20,6,6,0", "b.png,dot,30,30,6,6,0")
+    (tmp_path / "e.csv").write_text("\n".join(("file_name,class,X,Y,major_px,minor_px,angle_deg", *rows)))
+    words = ("import", "images", "e.csv", "--source", "ellipses", "--classes", "dot", "--ignored", "")
+    assert "2 micrographs in 1 scenes" in run(*words, "-o", "one", "--columns", "x=X,y=Y")
+    (row,) = read_table("overlaps.csv")
+    assert (row["id_a"], row["id_b"], float(row["dx_px"])) == ("a", "b", pytest.approx(32, abs=1))
+    apart = ("--min-overlap", 0.9, "--overlaps", "none.csv")
+    assert "2 micrographs in 2 scenes" in run(*words, "-o", "two", "--columns", "x=X,y=Y", *apart)
+    assert read_table("none.csv") == []
+    assert "expected name=value with commas between, found 'x'" in run(*words, "-o", "three", "--columns", "x")
 
 
 PARAMS = ("--params", "params.yaml")

@@ -36,6 +36,7 @@ from tem_data.detection.training import batch_indices, detectron2_dict, train_de
 from tem_data.errors import TemDataError
 from tem_data.micrograph import Micrograph, defect_from_mask
 from tem_data.scoring import best, labels_of, sweep
+from tem_data.scoring.coco import score_coco
 from tem_data.settings import read_settings
 
 CLASSES = ("square",)
@@ -147,6 +148,16 @@ def test_patches_without_defects_are_learnt_from_too(tmp_path):
     assert np.isfinite(history[0]["loss"])
     with pytest.raises(TemDataError, match="no defect"):
         train([ignored, ignored], tmp_path)
+
+
+def test_generated_patches_do_not_change_how_grey_levels_are_normalised(tmp_path):
+    patch, once = toy(1, 0)[0], replace(SHORT, iterations=1, batch_size=1)
+    generated = replace(patch, image=patch.image // 2, origin="gen")
+    means = [
+        train(patches, tmp_path / str(number), once)[0].cfg.MODEL.PIXEL_MEAN[0]
+        for number, patches in enumerate([[patch], [patch, generated], [generated]])
+    ]
+    assert means[0] == means[1] == patch.image.ravel()[::16].mean() and means[2] < means[0]
 
 
 @pytest.mark.parametrize("schedule, optimizer", [("one_cycle", "adamw"), ("constant", "sgd")])
@@ -333,6 +344,16 @@ def test_a_saved_detector_finds_the_same(trained, tmp_path):
         load_detector(tmp_path)
 
 
+@pytest.mark.parametrize("yaml", ["A: !!python/object/apply:os.mkdir [{harm}]", "A: 3", "[", "VERSION: 99", None])
+def test_a_received_configuration_does_no_harm(tmp_path, yaml):
+    (tmp_path / "model.safetensors").touch()
+    if yaml:
+        (tmp_path / "config.yaml").write_text(yaml.format(harm=tmp_path / "harm"))
+    with pytest.raises(TemDataError, match="config.yaml: expected the file that train-detector wrote"):
+        load_detector(tmp_path)
+    assert not (tmp_path / "harm").exists()
+
+
 # Whole micrographs
 
 
@@ -370,6 +391,50 @@ def test_a_defect_of_up_to_half_a_tile_is_reported_once_and_whole(shape, size, p
     assert (found.bbox, found.area, found.category) == ((x, y, w, h), w * h, "square")
 
 
+class Jittering(Bright):
+    """As unsure of place and confidence as a network is: by up to one px, for each tile anew."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.rng = np.random.default_rng(seed)
+
+    def found(self, bright):
+        found = super().found(ndimage.shift(bright, self.rng.integers(-1, 2, 2), order=0))
+        found.scores = torch.from_numpy(self.rng.uniform(0.5, 1, len(found)))
+        return found
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.tuples(sides, sides), st.tuples(*[st.integers(12, 16)] * 2), st.tuples(places, places), st.integers(0, 99))
+def test_a_defect_whose_place_is_uncertain_is_reported_once(shape, size, place, seed):
+    (height, width), (h, w) = shape, size
+    y, x = (int(share * (all_of_it - part)) for share, all_of_it, part in zip(place, shape, size))
+    image = np.zeros((height, width), np.uint8)
+    image[y : y + h, x : x + w] = 200
+    (found,) = predict_micrograph(replace(PERFECT, model=Jittering(seed)), image, tile=32)
+    assert np.abs(np.subtract(found.bbox, (x, y, w, h))).max() <= 2
+
+
+def test_two_classes_of_one_defect_stay_as_the_surest_tile_says():
+    image = np.zeros((32, 48), np.uint8)
+    image[10:20, 15:25] = 200  # on the border between the cells of two tiles
+
+    class TwoClasses(Bright):
+        tiles = 0
+
+        def found(self, bright):
+            self.tiles += 1
+            one = super().found(bright)
+            found = Instances.cat([one, one])
+            found.pred_classes = torch.tensor([0, 1])
+            found.scores = torch.tensor([0.9, 0.3]) - 0.1 * self.tiles
+            return found
+
+    both = replace(PERFECT, model=TwoClasses(), classes=("square", "disc"))
+    found = predict_micrograph(both, image, tile=32)
+    assert [(d.category, round(d.score, 2)) for d in found] == [("square", 0.8), ("disc", 0.2)]
+
+
 def test_a_folder_of_micrographs(tmp_path):
     (tmp_path / "images").mkdir()
     image = np.zeros((40, 60), np.uint8)
@@ -387,6 +452,48 @@ def test_a_folder_of_micrographs(tmp_path):
         assert picture.size == (60, 40)
         assert len(picture.convert("RGB").getcolors()) > 2  # the outlines are not grey
     assert predict_folder(PERFECT, tmp_path / "images", out, 60, 0.7)["a b.png"] == {"square": 1}
+    assert predict_folder(PERFECT, tmp_path / "images", out, 32, 0.5, max_side=30)["a b.png"] == {"square": 2}
+    large = json.loads(out.read_text())
+    assert sorted(r["bbox"] for r in large) == [[10, 6, 10, 8], [40, 6, 10, 8]]  # of 5…15 px halving leaves 3…7
+    assert large[0]["segmentation"]["size"] == [40, 60]
     (tmp_path / "images" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(TemDataError, match="broken.png"):
         predict_folder(PERFECT, tmp_path / "images", out, 60, 0.5)
+
+
+def test_the_ids_are_those_of_a_ground_truth(tmp_path):
+    (tmp_path / "images").mkdir()
+    image = np.zeros((40, 60), np.uint8)
+    image[5:15, 10:20] = 200
+    for name in ("a.png", "b.png"):
+        Image.fromarray(image).save(tmp_path / "images" / name)
+    sizes = {"height": 40, "width": 60}
+    truth = {
+        "images": [{"id": 70, "file_name": "x/b.png"} | sizes, {"id": "s", "file_name": "a.png"} | sizes],
+        "categories": [{"id": 4, "name": "disc"}, {"id": 9, "name": "square"}],
+        "annotations": [
+            {"id": i, "image_id": image_id, "category_id": 9, "segmentation": [[10, 5, 20, 5, 20, 15, 10, 15]]}
+            for i, image_id in enumerate((70, "s"))
+        ],
+    }
+
+    def find():
+        (tmp_path / "truth.json").write_text(json.dumps(truth))
+        predict_folder(PERFECT, tmp_path / "images", tmp_path / "out.json", 60, 0.5, truth=tmp_path / "truth.json")
+
+    find()
+    assert [(r["image_id"], r["category_id"]) for r in json.loads((tmp_path / "out.json").read_text())] == [
+        ("s", 9), (70, 9)
+    ]  # fmt: skip
+    assert score_coco(tmp_path / "truth.json", tmp_path / "out.json").best.f1_detect == 1
+    assert not (tmp_path / "out.json.images.json").exists()
+
+    truth["categories"].pop()
+    with pytest.raises(TemDataError, match="truth.json: the detector's square is none of its categories disc"):
+        find()
+    truth["images"][0]["file_name"] = "y/a.png"
+    with pytest.raises(TemDataError, match="truth.json: expected one image 'a.png', found 2"):
+        find()
+    truth["images"].pop()
+    with pytest.raises(TemDataError, match="truth.json: expected one image 'b.png', found 0"):
+        find()

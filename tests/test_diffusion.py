@@ -1,27 +1,34 @@
 """Tiny networks on a toy: dark squares on a bright noisy ground, the mask being the squares."""
 
 import io
+import json
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, VQModel
+from diffusers import AutoencoderKL, DDIMScheduler, VQModel
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tem_data.diffusion import (
     Autoencoder,
     MaskToMicrographPipeline,
+    datasets,
     generate,
     load_autoencoder,
     train_autoencoder,
     train_ldm,
 )
-from tem_data.diffusion.autoencoder import AutoencoderSettings, build_autoencoder, psnr
+from tem_data.diffusion import autoencoder as autoencoder_module
+from tem_data.diffusion.autoencoder import AutoencoderSettings, build_autoencoder, own_device, psnr
 from tem_data.diffusion.conditioning import defect_share, mask_condition
 from tem_data.diffusion.training import TrainingSettings, evenly_spaced, learning_rate
 from tem_data.errors import TemDataError
+from tem_data.micrograph import Micrograph, defect_from_mask
+from tem_data.schema import Classes, read_dataset, write_dataset
 from tem_data.settings import read_settings
 
 AUTOENCODER = dict(
@@ -120,6 +127,30 @@ def test_any_diffusers_autoencoder_is_read_from_a_folder(model, tmp_path):
 def test_missing_autoencoder_is_explained(tmp_path):
     with pytest.raises(TemDataError, match="AutoencoderTiny"):
         load_autoencoder(tmp_path)
+
+
+def test_autoencoder_lies_on_the_gpu_of_its_process(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert own_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert own_device() == torch.device("cuda:0")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device() == torch.device("cuda:1")
+    build_autoencoder(AutoencoderSettings(steps=1, width=8), 0).save_pretrained(tmp_path)
+    monkeypatch.setattr(autoencoder_module, "own_device", lambda: torch.device("meta"))
+    assert load_autoencoder(tmp_path).model.device == torch.device("meta")
+
+
+def test_loading_warns_of_odd_settings_only(monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    build_autoencoder(AutoencoderSettings(steps=1, width=8), 0).save_pretrained(tmp_path)
+    load_autoencoder(tmp_path)
+    assert not caplog.records
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"odd": 1}))
+    load_autoencoder(tmp_path)
+    assert "'odd': 1" in caplog.text
 
 
 def test_condition_holds_the_class_shares_at_their_places():
@@ -249,6 +280,14 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
 
 
+def test_two_trainings_in_one_process_differ_in_precision(tmp_path):
+    (_, single), (_, half) = (
+        short_ldm(tmp_path / name, steps=1, mixed_precision=name, mask_dropout=0.0) for name in ("no", "bf16")
+    )
+    assert half[0]["loss"] != single[0]["loss"]
+    assert half[0]["loss"] == pytest.approx(single[0]["loss"], rel=0.05)
+
+
 def test_denoiser_learns_where_defects_lie(trained):
     _, pipeline, _, history = trained
     assert history[-1]["val_loss"] < 0.5 * history[0]["loss"]
@@ -266,6 +305,31 @@ def test_an_image_depends_on_its_mask_and_seed_alone(trained):
     assert np.abs(pipeline(masks, range(1, 6), 4).astype(int) - together).mean() > 1
     with pytest.raises(TemDataError, match="one seed"):
         pipeline(masks, [1])
+
+
+def test_ddim_paints_from_the_seeds_alone(trained, tmp_path, monkeypatch):
+    _, pipeline, _, _ = trained
+    monkeypatch.setattr(pipeline, "scheduler", pipeline.scheduler)  # `generate` replaces it
+    masks = toy(4, 3)[1]
+    painted = []
+
+    def paint(folder: str, first_seed: int, batch_size: int) -> np.ndarray:
+        items = [(None, mask, first_seed + i) for i, mask in enumerate(masks)]
+        settings = dict(scheduler="DDIMScheduler", num_inference_steps=5, batch_size=batch_size)
+        generate(pipeline, items, lambda path, _, images: painted.append(images), tmp_path / folder, settings)
+        return painted[-1].astype(int)
+
+    images = paint("whole", 0, 4)
+    assert isinstance(pipeline.scheduler, DDIMScheduler)
+    assert images[masks == 1].mean() < images[masks == 0].mean() - 60
+    assert np.abs(paint("parts", 0, 3) - images).max() <= 1
+    assert np.abs(paint("others", 9, 4) - images).mean() > 1
+
+
+@pytest.mark.parametrize("name", ["EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "UNet2DModel", "ddim"])
+def test_other_schedulers_are_refused(trained, tmp_path, name):
+    with pytest.raises(TemDataError, match="DDIMScheduler or DPMSolverMultistepScheduler"):
+        generate(trained[1], [], lambda *shard: None, tmp_path, dict(scheduler=name))
 
 
 def test_guidance_changes_the_image(trained):
@@ -310,3 +374,54 @@ def test_killed_generation_ends_with_the_same_shards(trained, tmp_path):
         with np.load(one) as a, np.load(other) as b:
             np.testing.assert_array_equal(a["images"], b["images"])
             np.testing.assert_array_equal(a["names"], b["names"])
+
+
+CLASSES = Classes(("square",))
+
+
+def mask_micrographs(n: int) -> list[Micrograph]:
+    masks = toy(n, 3)[1]
+    return [
+        Micrograph(f"m{i}", None, (defect_from_mask("square", mask > 0),), mask.shape, origin="sim")
+        for i, mask in enumerate(masks)
+    ]
+
+
+def test_pairs_are_read_or_missed_by_name(tmp_path):
+    images, masks = toy(2, 3)
+    patches = [replace(patch, image=image) for patch, image in zip(mask_micrographs(2), images)]
+    write_dataset(tmp_path / "patches", {"train": patches}, CLASSES)
+    read_images, read_masks = datasets.read_pairs(tmp_path / "patches", "train")
+    np.testing.assert_array_equal(read_images, images)
+    np.testing.assert_array_equal(read_masks, masks)
+    with pytest.raises(TemDataError, match=r"patches.*'validation'"):
+        datasets.read_pairs(tmp_path / "patches", "validation")
+    write_dataset(tmp_path / "masks", {"train": [patches[0], mask_micrographs(2)[1]]}, CLASSES)
+    with pytest.raises(TemDataError, match=r"masks.*'train', row 1 \('m1'\).*no image"):
+        datasets.read_pairs(tmp_path / "masks", "train")
+
+
+def test_one_process_describes_the_generated_pairs(trained, tmp_path, monkeypatch):
+    trained[1].save_pretrained(tmp_path / "ldm")
+    write_dataset(tmp_path / "masks", {"train": mask_micrographs(3)}, CLASSES)
+
+    def paint(name: str) -> list[str]:
+        datasets.generate_pairs(tmp_path / "ldm", tmp_path / "masks", dict(num_inference_steps=2), 0, tmp_path / name)
+        return sorted(path.name for path in (tmp_path / name).iterdir())
+
+    assert paint("main") == ["README.md", "data"]
+    pairs = list(read_dataset(tmp_path / "main", "train"))
+    assert [(pair.micrograph_id, pair.origin, pair.image.shape) for pair in pairs] == [
+        (f"m{i}", "gen", (32, 32)) for i in range(3)
+    ]
+    monkeypatch.setattr(datasets, "is_main_process", lambda: False)
+    assert paint("other") == ["data"]
+
+
+def test_missing_models_are_explained(trained, tmp_path):
+    write_dataset(tmp_path / "masks", {"train": mask_micrographs(1)}, CLASSES)
+    trained[0].model.save_pretrained(tmp_path / "autoencoder")
+    for wrong in (tmp_path / "autoencoder", tmp_path / "missing"):
+        with pytest.raises(TemDataError, match=f"{wrong}: .*MaskToMicrographPipeline") as caught:
+            datasets.generate_pairs(wrong, tmp_path / "masks", {}, 0, tmp_path / "out")
+        assert "\n" not in str(caught.value) and caught.value.__cause__

@@ -1,7 +1,7 @@
 import pytest
 
 from tem_data.errors import TemDataError
-from tem_data.files import fingerprint, read_json, read_table, whole, work_folder, write_json, write_table
+from tem_data.files import fingerprint, move, read_json, read_table, whole, work_folder, write_json, write_table
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -109,3 +109,25 @@ def test_files_that_cannot_be_read_are_named(tmp_path, read, kind):
     (tmp_path / "b").write_bytes(b"\xff\xfe\x00{")
     with pytest.raises(TemDataError, match=f"b: {kind}"):
         read(tmp_path / "b")
+
+
+def test_move_leaves_either_the_old_or_the_new_folder(tmp_path):
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").write_text(name)
+    move(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "content").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_partial_work_of_another_version_of_the_package_is_thrown_away(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "code.py").write_text("1")
+    monkeypatch.setattr("tem_data.files.PACKAGE", package)
+    for code, kept in (("1", False), ("1", True), ("2", False)):
+        (package / "code.py").write_text(code)
+        with pytest.raises(KeyboardInterrupt), work_folder(tmp_path / "out", {}) as work:
+            assert (work / "half").exists() == kept
+            (work / "half").touch()
+            raise KeyboardInterrupt

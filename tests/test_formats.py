@@ -53,7 +53,7 @@ def test_coco_double_ids_and_lost_images_go_to_the_quarantine(tmp_path):
     quarantine = Quarantine()
     (table,) = read_coco(coco(tmp_path / "a.json", annotations, images=images), quarantine)
     assert len(table.labels) == 2 and table.shape is None
-    assert (quarantine.count("duplicate id"), quarantine.count("missing image")) == (3, 1)
+    assert quarantine.counts() == {"duplicate id": 3, "missing image": 1}
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,29 @@ def test_fiji_pairs(tmp_path):
         ("row 1", "loop"), ("row 3", ""), ("row 4", "dot"), ("row 5", "class number 2")
     ]  # fmt: skip
     assert [(r["item"], r["reason"]) for r in quarantine.rows] == [
-        ("row 9", "bad shape"), ("row 2", "conflicting class"), ("nolog_results.csv", "unreadable table")
+        ("row 9", "missing row"), ("row 2", "conflicting class"), ("nolog_results.csv", "unreadable table")
     ]  # fmt: skip
     with pytest.raises(TemDataError, match="_results.csv"):
         read_fiji(tmp_path / "none", tmp_path, {0: "loop"}, quarantine)
+
+
+@pytest.mark.parametrize("log, kept", [(None, True), ("\n", True), ("0\n\n1\n", True), ("0\n1 3\n", False)])
+def test_a_fiji_table_without_rows_is_an_image_without_defects(tmp_path, log, kept):
+    (tmp_path / "a_results.csv").write_text(" ,Area,X,Y,Major,Minor,Angle\n")
+    if log is not None:
+        (tmp_path / "a_log.txt").write_text(log)
+    quarantine = Quarantine()
+    tables = read_fiji(tmp_path, tmp_path, {0: "loop"}, quarantine)
+    assert [table.labels for table in tables] == ([()] if kept else [])
+    assert quarantine.counts() == ({} if kept else {"unreadable table": 1})
+
+
+def test_a_fiji_table_without_a_header_cannot_be_read(tmp_path):
+    for name in ("a_results.csv", "a_log.txt"):
+        (tmp_path / name).write_text("")
+    quarantine = Quarantine()
+    assert read_fiji(tmp_path, tmp_path, {0: "loop"}, quarantine) == []
+    assert quarantine.counts() == {"unreadable table": 1}
 
 
 def test_masks_by_value_and_by_instance(tmp_path):

@@ -72,6 +72,18 @@ def test_each_fault_is_found_and_said(ellipses):
     assert (micrograph.micrograph_id, micrograph.shape, micrograph.nm_per_px) == ("a", (48, 64), None)
 
 
+def test_a_shape_in_two_classes_is_kept_once_and_ignored(ellipses):
+    shape, other = "20,20,10,8,0", "40,20,10,8,0"
+    rows = [f"a.png,{name},{shape}" for name in ("L1", "L2", "dot")] + [f"a.png,loop,{other}"]
+    settings = ellipses(rows, classes={"loop": ["L1", "L2", "loop"], "dot": "dot"})
+    (micrograph,), quarantine = import_micrographs(settings, progress=False)
+    assert [(d.category, d.ignore) for d in micrograph.defects] == [("loop", True), ("loop", False)]
+    duplicate, conflicting = quarantine.rows[:2]
+    assert (duplicate["item"], duplicate["reason"]) == ("row 3", "duplicate shape")
+    assert (conflicting["item"], conflicting["reason"]) == ("row 4", "conflicting class")
+    assert conflicting["detail"] == "dot here, L1 in row 2, which is kept but ignored"
+
+
 def test_names_classes_and_calibration(ellipses, tmp_path):
     (tmp_path / "c.csv").write_text("file_name,nm_per_px,thickness_nm,specimen\na.png,0.5,,steel\nb.png,,80,\n")
     rows = [f"{name},{label},20,20,10,8,0" for name, label in (("a.png", "L1"), ("a.jpg", "L2"), ("b.png", "?"))]
@@ -87,7 +99,7 @@ def test_names_classes_and_calibration(ellipses, tmp_path):
     assert [(d.category, d.ignore) for m in micrographs for d in m.defects] == [
         ("loop", False), ("loop", False), ("unsure", True)
     ]  # fmt: skip
-    assert quarantine.count("no calibration") == 2
+    assert quarantine.counts()["no calibration"] == 2
     assert classes_of(settings).labels == ("loop", "dot", "unsure")
     (tmp_path / "c.csv").write_text("file_name,nm_per_px\na.png,-3\n")
     with pytest.raises(TemDataError, match="c.csv: row 2, nm_per_px"):
@@ -150,6 +162,14 @@ def test_coco_sizes_and_areas(tmp_path):
     }  # fmt: skip
 
 
+def test_calibration_is_found_without_the_folder_too(ellipses, tmp_path):
+    (tmp_path / "c.csv").write_text("file_name,nm_per_px\na.png,0.5\nx/b.png,0.25\n")
+    rows = [f"x/{name}.png,loop,20,20,10,8,0" for name in "ab"]
+    settings = ellipses(rows, ("a.png", "b.png"), calibration=str(tmp_path / "c.csv"))
+    micrographs, _ = import_micrographs(settings, progress=False)
+    assert [(m.micrograph_id, m.nm_per_px) for m in micrographs] == [("a", 0.5), ("b", 0.25)]
+
+
 def test_two_names_of_one_image(ellipses):
     rows = ["a.png,loop,20,20,10,8,0", "there/a.png,loop,40,20,10,8,0"]
     (micrograph,), quarantine = import_micrographs(ellipses(rows), progress=False)
@@ -160,7 +180,7 @@ def test_unreadable_image(ellipses, tmp_path):
     settings = ellipses(["a.png,loop,20,20,10,8,0", "b.png,loop,20,20,10,8,0"])
     (tmp_path / "images/b.png").write_bytes(b"no picture")
     micrographs, quarantine = import_micrographs(settings, progress=False)
-    assert [m.micrograph_id for m in micrographs] == ["a"] and quarantine.count("unreadable image") == 1
+    assert [m.micrograph_id for m in micrographs] == ["a"] and quarantine.counts()["unreadable image"] == 1
 
 
 @pytest.mark.parametrize(
@@ -216,7 +236,7 @@ def test_fecral_raw_fiji_tables_are_the_ellipse_table(shared):
     }  # fmt: skip
     micrographs, quarantine = import_micrographs(settings, progress=False)
     assert [(m.micrograph_id[-4:], len(m.defects)) for m in micrographs] == [("0006", 24), (" (3)", 50), ("0007", 44)]
-    assert quarantine.count("no class") == 1
+    assert quarantine.counts()["no class"] == 1
 
 
 def test_loops_by_polygons_and_by_masks_agree(shared):

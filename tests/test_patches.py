@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tem_data.errors import TemDataError
 from tem_data.micrograph import Micrograph, crop, defect_from_mask, symmetric
-from tem_data.patches import cut_roles, tiles, training_patches
+from tem_data.patches import cut_roles, ignore_slivers, tiles, training_patches
 
 
 def micrograph(name, height, width, *defects):
@@ -91,3 +91,11 @@ def test_a_micrograph_smaller_than_a_patch_is_refused(shape):
     for cut in (lambda: list(tiles([small], 16)), lambda: list(training_patches([small], 16, 8, 5, 0))):
         with pytest.raises(TemDataError, match=f"grain7 is {shape[1]}×{shape[0]} px.*16 px"):
             cut()
+
+
+def test_drawn_masks_ignore_the_same_slivers_as_cut_patches():
+    whole, sliver, small = np.ones((6, 6), bool), np.ones((6, 2), bool), np.ones((2, 2), bool)
+    places = ((10, 10, whole), (0, 20, sliver), (20, 20, small))
+    mask = Micrograph("m", None, tuple(defect_from_mask("a", m, x, y) for x, y, m in places), (32, 32))
+    assert [d.ignore for d in ignore_slivers(mask, 20).defects] == [False, True, False]
+    assert [d.area for d in ignore_slivers(mask, 20).defects] == [36, 12, 4]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -119,3 +121,16 @@ def test_without_calibration_sizes_are_in_px():
     mask = sample_mask(fitted, SIZE, 0, 1)
     assert mask.nm_per_px is None
     assert np.median([d.bbox[2] for d in mask.defects if 0 < d.x < 90]) == pytest.approx(20, abs=3)
+
+
+def test_without_overlap_no_pixel_is_taken_twice():
+    crowded = replace(TWO, fields=[replace(f, counts={c: 20 * n for c, n in f.counts.items()}) for f in TWO.fields])
+    apart = [sample_mask(crowded, SIZE, 0, i, overlap=False) for i in range(20)]
+    free = [sample_mask(crowded, SIZE, 0, i) for i in range(20)]
+
+    def covered_twice(mask):
+        return sum(d.area for d in mask.defects) - int((instance_map(mask.defects, mask.shape) > 0).sum())
+
+    assert all(covered_twice(mask) == 0 for mask in apart)
+    assert any(covered_twice(mask) > 0 for mask in free)
+    assert sum(len(mask.defects) for mask in apart) > 20

@@ -126,3 +126,9 @@ def test_a_split_by_single_images_cuts_scenes():
     roles = random_image_split(list(SCENE), 6, 0)
     assert Counter(roles.values()) == {"test": 6, "train": 14} and roles == random_image_split(list(SCENE)[::-1], 6, 0)
     assert cut_scenes([{"scene": SCENE[m], "split1_role": role} for m, role in roles.items()], 1)
+
+
+def test_a_split_without_test_micrographs_is_refused():
+    rows = given_splits(table(("m0", "train", "1"), ("m2", "validation", "1")), SCENE, "splits.csv")
+    with pytest.raises(TemDataError, match="split 1 of the split table has no test micrograph"):
+        members(rows, 1, 2)

@@ -11,6 +11,8 @@ import typer
 from tem_data.cli.app import Dataset, OutFile, OutFolder, Seed, app
 from tem_data.errors import TemDataError
 
+MinAreaPx = Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².")]
+
 
 class Source(StrEnum):
     coco = "coco"
@@ -26,7 +28,13 @@ def import_(
         Path, typer.Argument(help="COCO file, table of ellipses, or folder of Fiji tables or of mask images.")
     ],
     out: OutFolder,
-    source: Annotated[Source, typer.Option(help="What ANNOTATIONS is.")] = Source.coco,
+    source: Annotated[
+        Source,
+        typer.Option(
+            help="What ANNOTATIONS is. fiji: files NAME_results.csv and NAME_log.txt, measured in px "
+            "(in Fiji, before measuring: Analyze > Set Scale > Click to Remove Scale)."
+        ),
+    ] = Source.coco,
     classes: Annotated[
         str,
         typer.Option(help="Classes, each with its names in the files, as '100=100_1+100_2,111,bdot=bd'."),
@@ -44,18 +52,29 @@ def import_(
     mask_values: Annotated[
         str, typer.Option(help="With --source masks: the class of each grey level, as '85=100,170=111,255=bdot'.")
     ] = "",
+    columns: Annotated[
+        str, typer.Option(help="With --source ellipses: columns of other names, as 'x=X,y=Y,file_name=image'.")
+    ] = "",
+    instances: Annotated[
+        Path | None, typer.Option(help="With --source masks: folder of 16-bit instance maps, one number a defect.")
+    ] = None,
+    min_overlap: Annotated[
+        float, typer.Option(help="Micrographs that overlap by this part of their area are one scene.")
+    ] = 0.08,
     quarantine: Annotated[Path, typer.Option(help="Table of everything that was found wrong.")] = Path(
         "quarantine.csv"
     ),
+    overlaps: Annotated[Path, typer.Option(help="Table of the micrographs that overlap.")] = Path("overlaps.csv"),
 ) -> None:
     """Bring labelled micrographs of your own into a dataset folder.
 
     What is wrong with a label or an image never stops the import: it is set
     aside, counted on the screen, and listed in the quarantine table.
     """
+    from tem_data.files import write_table
     from tem_data.importing import classes_of, import_micrographs
     from tem_data.micrograph import count_by_class
-    from tem_data.scenes import with_scenes
+    from tem_data.scenes import Overlap, with_scenes
     from tem_data.schema import write_dataset
 
     settings = {
@@ -66,15 +85,18 @@ def import_(
         "max_side": max_side,
         "classes": _names(classes),
         "ignored": _names(ignored),
+        "columns": _pairs(columns),
         "class_numbers": _numbered(class_numbers),
         "mask_values": _numbered(mask_values),
+        "instances": instances and str(instances),
     }
     micrographs, found_wrong = import_micrographs(settings)
     found_wrong.write(quarantine)
     print(found_wrong.summary())
     if not micrographs:
         raise TemDataError(f"no micrograph is left; {quarantine} says why")
-    micrographs, _ = with_scenes(micrographs)
+    micrographs, overlapping = with_scenes(micrographs, min_overlap)
+    write_table(overlaps, [o._asdict() for o in overlapping], Overlap._fields)
     write_dataset(out, {"all": micrographs}, classes_of(settings), "Whole micrographs.")
     scenes = len({m.scene for m in micrographs})
     print(f"{out}: {len(micrographs)} micrographs in {scenes} scenes, {count_by_class(micrographs)}")
@@ -127,7 +149,7 @@ def patch(
     count: Annotated[int, typer.Option(help="Training patches, in all eight symmetries.")] = 10_000,
     n: Annotated[int, typer.Option("--n", help="Training and validation micrographs together.")] = 10,
     k: Annotated[int, typer.Option("--split", help="Which split of the table.")] = 1,
-    min_area_px: Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².")] = 20,
+    min_area_px: MinAreaPx = 20,
     seed: Seed = 0,
 ) -> None:
     """Cut patches: windows in eight symmetries for training, tiles for validation and test."""
@@ -171,17 +193,19 @@ def sample_masks(
     out: OutFolder,
     count: Annotated[int, typer.Option(help="How many masks.")] = 1000,
     size: Annotated[int, typer.Option(help="Side of a mask, px.")] = 256,
+    min_area_px: MinAreaPx = 20,
     seed: Seed = 0,
 ) -> None:
     """Draw new multi-class masks from fitted shapes."""
     from tqdm import trange
 
+    from tem_data.patches import ignore_slivers
     from tem_data.sampler import sample_mask
     from tem_data.schema import Classes, write_dataset
     from tem_data.shapes import load_shapes
 
     fitted = load_shapes(shapes)
-    masks = (sample_mask(fitted, size, seed, i) for i in trange(count, desc="masks"))
+    masks = (ignore_slivers(sample_mask(fitted, size, seed, i), min_area_px) for i in trange(count, desc="masks"))
     write_dataset(out, {"train": masks}, Classes(tuple(fitted.classes)), "Simulated masks (SIM).")
 
 
@@ -191,9 +215,17 @@ def _names(text: str) -> dict[str, list[str]]:
     return {name.strip(): (aliases or name).strip().split("+") for name, _, aliases in pairs}
 
 
+def _pairs(text: str) -> dict[str, str] | None:
+    """`a=b,c=d` as {a: b, c: d}; None for nothing."""
+    try:
+        return dict(part.split("=") for part in text.split(",") if part) or None
+    except ValueError as error:
+        raise TemDataError(f"expected name=value with commas between, found {text!r}") from error
+
+
 def _numbered(text: str) -> dict[int, str] | None:
     """`0=a,1=b` as {0: a, 1: b}; None for nothing."""
     try:
-        return {int(number): name for number, name in (part.split("=") for part in text.split(",") if part)} or None
+        return {int(number): name for number, name in (_pairs(text) or {}).items()} or None
     except ValueError as error:
         raise TemDataError(f"expected number=class with commas between, found {text!r}") from error

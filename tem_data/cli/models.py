@@ -82,16 +82,27 @@ def train_detector(
 def predict(
     detector: Annotated[Path, typer.Argument(help="Folder written by `train-detector`.")],
     images: Annotated[Path, typer.Argument(help="Folder of micrographs: PNG, JPEG or TIFF.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="COCO results; OUT.images.json lists the images by id.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="COCO results; without --truth OUT.images.json lists the images by id.")
+    ],
     tile: Annotated[int, typer.Option(help="Side of the tiles that the detector was trained on, px.")] = 256,
     threshold: Annotated[float, typer.Option(help="Least confidence of a defect.")] = 0.5,
     pictures: Annotated[Path | None, typer.Option(help="Folder for pictures with the defects drawn in.")] = None,
+    max_side: Annotated[
+        int | None, typer.Option(help="Halve larger images until no side is longer, px, as `import` did for training.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="COCO ground truth of these file names, whose ids OUT is to have for `score`.")
+    ] = None,
 ) -> None:
-    """Find the defects on whole micrographs."""
+    """Find the defects on whole micrographs.
+
+    With --truth, `tem-data score TRUTH OUT` compares them, image by image.
+    """
     from tem_data.detection.model import load_detector
     from tem_data.detection.prediction import predict_folder
 
-    counts = predict_folder(load_detector(detector), images, out, tile, threshold, pictures)
+    counts = predict_folder(load_detector(detector), images, out, tile, threshold, pictures, max_side, truth)
     for name, found in counts.items():
         print(f"{name}: {found}")
 

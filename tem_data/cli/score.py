@@ -32,6 +32,9 @@ def score(
     iou: Annotated[float, typer.Option(help="Least intersection over union of a match.")] = 0.3,
     assignment: Annotated[Assignment, typer.Option(help="greedy as the papers' code, or optimal.")] = Assignment.greedy,
     ignore: Annotated[str, typer.Option(help="Categories that count neither as found nor as missed.")] = "ambiguous",
+    ignore_ambiguous: Annotated[
+        bool, typer.Option(help="Leave out what matches an ignored truth, or count it as false.")
+    ] = True,
     thresholds: Annotated[
         str, typer.Option(help="Confidence thresholds to score at.")
     ] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
@@ -47,6 +50,7 @@ def score(
         match.value,
         assignment.value,
         ignore=tuple(name for name in ignore.split(",") if name),
+        ignore_ambiguous=ignore_ambiguous,
         thresholds=_numbers(thresholds),
     )
     if as_json:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
@@ -111,12 +112,21 @@ def save_detector(detector: Detector, folder: str | os.PathLike) -> None:
 
 
 def load_detector(folder: str | os.PathLike) -> Detector:
-    """The inverse of `save_detector`, on the GPU where there is one."""
+    """The inverse of `save_detector`, on the GPU where there is one.
+
+    A received folder can do no harm. Raises TemDataError where it is not one that `save_detector` wrote.
+    """
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise TemDataError(f"{folder} holds no model.safetensors; expected a folder written by train-detector")
     cfg = get_cfg()
-    cfg.merge_from_file(str(folder / "config.yaml"))
+    try:
+        cfg.merge_from_file(str(folder / "config.yaml"), allow_unsafe=False)
+    except (OSError, KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise TemDataError(
+            f"{folder / 'config.yaml'}: expected the file that train-detector wrote ({reason})"
+        ) from error
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_model(cfg)
     model.load_state_dict(load_file(folder / "model.safetensors"))

@@ -6,17 +6,21 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from pycocotools import mask as rle_ops
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from tem_data.detection.model import Detector
 from tem_data.errors import TemDataError
-from tem_data.micrograph import Defect, Micrograph, count_by_class, defect_from_mask, window
+from tem_data.micrograph import Defect, Micrograph, count_by_class, defect_from_mask, halved, window
 
 BATCH = 8
+SAME = 0.5
+MARGIN = 1 / 16
 
 
 @torch.no_grad()
@@ -36,21 +40,77 @@ def predict_micrograph(detector: Detector, image: np.ndarray, tile: int) -> tupl
     """The defects on a whole micrograph `(h, w) uint8`, by tiles of `tile` px that overlap by half.
 
     Each tile answers for the defects whose box centre lies nearer to its own
-    centre than to that of any other tile, so a defect of up to half a tile is
-    seen whole and reported once.
+    centre than to that of any other tile, or at most a sixteenth of a tile beyond;
+    what several tiles report is taken from the surest that sees it whole. So a
+    defect of up to half a tile is seen whole and reported once.
     """
-    tiles = [(x, y) for y in _starts(image.shape[0], tile) for x in _starts(image.shape[1], tile)]
-    crops = [image[y : y + tile, x : x + tile] for x, y in tiles]
-    centres = np.array([(x + c.shape[1] / 2, y + c.shape[0] / 2) for (x, y), c in zip(tiles, crops)])
-    kept: list[Defect] = []
-    for number, defects in enumerate(predict_patches(detector, crops, progress=len(crops) > 20)):
-        x, y = tiles[number]
-        for defect in (window(d, -x, -y, image.shape) for d in defects):
-            left, top, width, height = defect.bbox
-            middle = np.array([left + width / 2, top + height / 2])
-            if np.square(centres - middle).sum(1).argmin() == number:
-                kept.append(defect)
-    return tuple(sorted(kept, key=lambda d: -d.score))
+    rows, columns = _starts(image.shape[0], tile), _starts(image.shape[1], tile)
+    corners = [(x, y) for y in rows for x in columns]
+    crops = [image[y : y + tile, x : x + tile] for x, y in corners]
+    height, width = crops[0].shape
+    candidates = [
+        _Candidate(defect, x, y)
+        for (x, y), defects in zip(corners, predict_patches(detector, crops, progress=len(crops) > 20))
+        for defect in defects
+        if _in_cell(x + defect.x + defect.mask.shape[1] / 2, x, columns, width)
+        and _in_cell(y + defect.y + defect.mask.shape[0] / 2, y, rows, height)
+    ]
+    kept = _reported_once(candidates, (height, width), image.shape)
+    return tuple(sorted((window(c.defect, -c.x, -c.y, image.shape) for c in kept), key=lambda d: -d.score))
+
+
+class _Candidate(NamedTuple):
+    """A defect as a tile shows it, and the tile's upper left pixel."""
+
+    defect: Defect
+    x: int
+    y: int
+
+    def box(self) -> tuple[int, int, int, int]:
+        left, top, width, height = self.defect.bbox
+        return self.x + left, self.y + top, self.x + left + width, self.y + top + height
+
+
+def _in_cell(middle: float, start: int, starts: Sequence[int], side: int) -> bool:
+    """Whether, along one axis, a tile of `side` px answers for a defect at `middle`."""
+    distance = np.abs(np.add(starts, side / 2) - middle)
+    # a step beyond the border between two tiles is a step further from one centre and nearer to the other
+    return distance[starts.index(start)] - distance.min() <= 2 * MARGIN * side
+
+
+def _reported_once(candidates: Sequence[_Candidate], tile: tuple[int, int], shape: tuple[int, int]) -> list[_Candidate]:
+    """The best candidate for each defect: the surer one, unless it lies so near to its tile's edge that it may be cut.
+
+    Within a tile the detector has chosen already.
+    """
+
+    def room(candidate: _Candidate) -> float:
+        left, top, width, height = candidate.defect.bbox
+        x, y = candidate.x, candidate.y
+        rooms = [(left, x > 0), (top, y > 0)]
+        rooms += [(tile[1] - left - width, x + tile[1] < shape[1]), (tile[0] - top - height, y + tile[0] < shape[0])]
+        return min([MARGIN * min(tile), *(space for space, within in rooms if within)])
+
+    ranked = sorted(candidates, key=lambda c: (-room(c), -c.defect.score))
+    boxes = np.array([(*c.box(), c.x, c.y) for c in ranked]).reshape(-1, 6)
+    kept = np.zeros(len(ranked), bool)
+    for number, (left, top, right, bottom, x, y) in enumerate(boxes):
+        meets = (boxes[:, 0] < right) & (boxes[:, 1] < bottom) & (boxes[:, 2] > left) & (boxes[:, 3] > top)
+        elsewhere = (boxes[:, 4] != x) | (boxes[:, 5] != y)
+        better = (ranked[i] for i in np.flatnonzero(kept & meets & elsewhere))
+        kept[number] = not any(_same(ranked[number], other, tile) for other in better)
+    return [candidate for candidate, is_kept in zip(ranked, kept) if is_kept]
+
+
+def _same(a: _Candidate, b: _Candidate, tile: tuple[int, int]) -> bool:
+    """Whether two tiles show one defect: a mask IoU of `SAME` within what both of them show."""
+    x, y = max(a.x, b.x), max(a.y, b.y)
+    common = min(a.y, b.y) + tile[0] - y, min(a.x, b.x) + tile[1] - x
+    parts = [window(c.defect, x - c.x, y - c.y, common) for c in (a, b)]
+    if None in parts:
+        return False
+    one, other = (part.rle(*common) for part in parts)
+    return rle_ops.iou([one], [other], [0]).item() >= SAME
 
 
 def predict_folder(
@@ -60,34 +120,63 @@ def predict_folder(
     tile: int,
     threshold: float,
     pictures: str | os.PathLike | None = None,
+    max_side: int | None = None,
+    truth: str | os.PathLike | None = None,
 ) -> dict[str, dict[str, int]]:
     """Finds the defects on every image of a folder; returns how many of each class on each.
 
-    Writes COCO results to `out`, the image entries they refer to to
-    `{out}.images.json`, and, where `pictures` names a folder, each image with
-    its defects drawn in. Raises TemDataError for an image that cannot be read.
+    Images larger than `max_side` px are searched halved, as `import` halves
+    them; masks are of the image's own px. Writes COCO results to `out`, and,
+    where `pictures` names a folder, each image with its defects drawn in. The
+    results have the image and category ids of `truth`, a COCO ground truth of
+    these file names and classes, or else those of `{out}.images.json`, which
+    is written then. Raises TemDataError for an image that cannot be read or
+    that `truth` does not name.
     """
     from tem_data.figures import overlay
     from tem_data.files import write_json
-    from tem_data.formats import files_by_stem, read_image
-    from tem_data.formats.coco import coco_results, coco_truth
+    from tem_data.formats import files_by_stem
+    from tem_data.formats.coco import coco_results, coco_truth, truth_ids
     from tem_data.schema import Classes
 
-    classes, micrographs, found = Classes(detector.classes), [], []
+    classes, micrographs = Classes(detector.classes), []
     paths = [path for same_stem in files_by_stem(images).values() for path in same_stem]
+    names = [path.name for path in paths]
+    ids = truth_ids(truth, names, classes.names) if truth else None
     for path in tqdm(paths, "micrographs"):
-        try:
-            image = read_image(path)
-        except (OSError, ValueError) as error:
-            raise TemDataError(f"{path}: cannot be read as an image ({error}); take it out of the folder") from error
-        micrographs.append(Micrograph(path.name, image, (), image.shape))
-        found.append(tuple(d for d in predict_micrograph(detector, image, tile) if d.score >= threshold))
+        micrograph = _read(path)
+        found = predict_halved(detector, micrograph, tile, max_side)
+        micrographs.append(replace(micrograph, image=None, defects=tuple(d for d in found if d.score >= threshold)))
         if pictures:
-            overlay(Path(pictures, f"{path.name}.png"), image, found[-1], detector.classes)
-    write_json(out, coco_results(found, micrographs, classes))
-    names = [m.micrograph_id for m in micrographs]
-    write_json(f"{out}.images.json", coco_truth(micrographs, classes, names))
-    return {m.micrograph_id: count_by_class([replace(m, defects=defects)]) for m, defects in zip(micrographs, found)}
+            overlay(Path(pictures, f"{path.name}.png"), micrograph.image, micrographs[-1].defects, detector.classes)
+    write_json(out, coco_results([m.defects for m in micrographs], micrographs, classes, ids))
+    if not ids:
+        empty = [replace(m, defects=()) for m in micrographs]
+        write_json(f"{out}.images.json", coco_truth(empty, classes, names))
+    return {m.micrograph_id: count_by_class([m]) for m in micrographs}
+
+
+def predict_halved(
+    detector: Detector, micrograph: Micrograph, tile: int, max_side: int | None = None
+) -> tuple[Defect, ...]:
+    """The defects, in its own px, of a micrograph that is halved until no side is longer than `max_side` px."""
+    small, scale = micrograph, 1
+    while max_side and max(small.shape) > max_side:
+        small, scale = halved(small), scale * 2
+    return tuple(
+        replace(d, x=d.x * scale, y=d.y * scale, mask=d.mask.repeat(scale, 0).repeat(scale, 1))
+        for d in predict_micrograph(detector, small.image, tile)
+    )
+
+
+def _read(path: Path) -> Micrograph:
+    from tem_data.formats import read_image
+
+    try:
+        image = read_image(path)
+    except (OSError, ValueError) as error:
+        raise TemDataError(f"{path}: cannot be read as an image ({error}); take it out of the folder") from error
+    return Micrograph(path.name, image, (), image.shape)
 
 
 def _starts(side: int, tile: int) -> list[int]:

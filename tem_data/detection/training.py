@@ -30,7 +30,9 @@ def train_detector(
 ) -> tuple[Detector, list[dict]]:
     """A detector trained on `patches`, and its losses, one dict per ten iterations.
 
-    Defects marked `ignore` are not shown to it. What iteration k does follows
+    Defects marked `ignore` are not shown to it. From scratch, grey levels are
+    normalised by the patches that were not generated, so that adding generated
+    ones changes nothing else. What iteration k does follows
     from `(seed, k)` alone, and the folder `checkpoints` keeps the state every
     `checkpointing_steps`: a training that was killed goes on where it stood and
     ends in the same weights. Raises TemDataError where there is nothing to
@@ -38,7 +40,8 @@ def train_detector(
     """
     if not any(not d.ignore for patch in patches for d in patch.defects):
         raise TemDataError("the training patches hold no defect to learn from; look at the patch stage's counts")
-    grey = np.concatenate([patch.image.ravel()[::16] for patch in patches])
+    recorded = [patch for patch in patches if patch.origin != "gen"] or patches
+    grey = np.concatenate([patch.image.ravel()[::16] for patch in recorded])
     cfg = detector_config(settings, classes, float(grey.mean()), float(max(grey.std(), 1.0)))
     detector = new_detector(cfg, classes, settings.weights, seed)
     model = detector.model.train()

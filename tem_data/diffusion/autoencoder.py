@@ -5,7 +5,9 @@ The autoencoder is any of diffusers' that is named, or a small one trained here.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,15 @@ from tem_data.settings import read_settings
 
 BATCH = 16
 LATENTS = "latents.json"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    known = r"The config attributes \{'block_out_channels': \[[\d, ]+\]\} were passed to AutoencoderTiny, but are not"
+    return not re.match(known, record.getMessage())
+
+
+# AutoencoderTiny saves `block_out_channels` of its own accord and warns of it each time it is loaded.
+logging.getLogger("diffusers.configuration_utils").addFilter(_is_news)
 
 
 @dataclass(frozen=True)
@@ -121,10 +132,20 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-12)))
 
 
+def own_device() -> torch.device:
+    """The GPU that `accelerate launch` gave to this process, the first one without it; the CPU if there is none.
+
+    An Accelerator would say the same, but would fix the mixed precision of this process.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
 def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = None) -> Autoencoder:
     """An AutoencoderKL, VQModel or AutoencoderTiny of a folder or of the Hub, or of its subfolder `vae` or `vqvae`.
 
-    Raises TemDataError where there is none.
+    It lies on `own_device()`. Raises TemDataError where there is none.
     """
     problems = []
     for subfolder in (None, "vae", "vqvae"):
@@ -135,6 +156,7 @@ def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = N
             continue
         if isinstance(model, (AutoencoderKL, VQModel, AutoencoderTiny)):
             statistics = Path(name_or_folder, LATENTS)
+            model.to(own_device())
             return Autoencoder(model, **read_json(statistics)) if statistics.is_file() else Autoencoder(model)
         problems.append(f"it holds a {type(model).__name__}")
     raise TemDataError(

@@ -9,22 +9,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 
 from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, train_autoencoder
 from tem_data.diffusion.denoiser import train_ldm
 from tem_data.diffusion.generation import generate
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
 from tem_data.diffusion.training import History
-from tem_data.files import fingerprint
+from tem_data.errors import TemDataError
+from tem_data.files import fingerprint, is_main_process
 from tem_data.micrograph import Micrograph, class_mask
 from tem_data.schema import read_classes, read_dataset, write_readme, write_shard
 
 
 def read_pairs(patches: str | os.PathLike, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and class masks of a split, both (N, H, W) uint8."""
-    names = read_classes(patches).names
-    pairs = [(p.image, class_mask(p.defects, names, p.shape)) for p in read_dataset(patches, split)]
-    images, masks = zip(*pairs)
+    """Images and class masks of a split, both (N, H, W) uint8.
+
+    Raises TemDataError if the split is absent or one of its patches has no image.
+    """
+    names, images, masks = read_classes(patches).names, [], []
+    for patch in read_dataset(patches, split):
+        if patch.image is None:
+            raise TemDataError(
+                f"{patches}, split {split!r}, row {len(images)} ({patch.micrograph_id!r}): it has no image; "
+                "expected labelled patches, not bare masks"
+            )
+        images.append(patch.image)
+        masks.append(class_mask(patch.defects, names, patch.shape))
+    if not images:
+        raise TemDataError(
+            f"{patches}: it has no patches in the split {split!r}; expected data/{split}-*.parquet with some: "
+            "cut patches of a larger split"
+        )
     return np.stack(images), np.stack(masks)
 
 
@@ -59,16 +75,28 @@ def ldm_for(
     return MaskToMicrographPipeline.assemble(unet, autoencoder, names, nm_per_px), history
 
 
+def _pipeline(ldm: str | os.PathLike) -> MaskToMicrographPipeline:
+    try:
+        return MaskToMicrographPipeline.from_pretrained(str(ldm))
+    except (OSError, ValueError) as error:
+        line = str(error).split("\n")[0]
+        raise TemDataError(
+            f"latent diffusion model {ldm}: {line} Expected a folder or the Hub name of a "
+            "MaskToMicrographPipeline; check the name or train one"
+        ) from error
+
+
 def generate_pairs(
     ldm: str | os.PathLike, masks: str | os.PathLike, settings: Mapping[str, Any], seed: int, folder: str | os.PathLike
 ) -> None:
     """Paint a micrograph on every mask of the dataset `masks`: a dataset of generated pairs (GEN) in `folder`.
 
     `ldm` is a folder or a Hub name. Pair i has a seed of its own, which follows
-    from `(seed, i)`; shards that lie in `folder` already are kept.
+    from `(seed, i)`; shards that lie in `folder` already are kept. Raises
+    TemDataError where there is no such model or dataset.
     """
-    pipeline = MaskToMicrographPipeline.from_pretrained(ldm)
     classes = read_classes(masks)
+    pipeline = _pipeline(ldm)
     checkpoint = fingerprint(None, ldm) if Path(ldm).is_dir() else str(ldm)
 
     def items() -> Iterator[tuple[Micrograph, np.ndarray, int]]:
@@ -81,4 +109,6 @@ def generate_pairs(
         write_shard(path, pairs, classes)
 
     generate(pipeline, items(), write, Path(folder, "data"), settings, total=sum(1 for _ in read_dataset(masks)))
-    write_readme(folder, classes, f"Generated pairs (GEN) of checkpoint {checkpoint}.")
+    if is_main_process():
+        write_readme(folder, classes, f"Generated pairs (GEN) of checkpoint {checkpoint}.")
+    PartialState().wait_for_everyone()

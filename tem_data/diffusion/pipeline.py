@@ -17,7 +17,7 @@ from tem_data.errors import TemDataError
 class MaskToMicrographPipeline(DiffusionPipeline):
     """Paints a grey micrograph under each class mask.
 
-    Components: `unet` (the denoiser), `scheduler` (DPM-Solver++), `vae` (any
+    Components: `unet` (the denoiser), `scheduler` (DPM-Solver++ or DDIM), `vae` (any
     diffusers autoencoder). Configuration: `class_names` in the order of the mask
     values from 1 on; `latent_mean` and `latent_std` of the autoencoder's latents,
     one value per channel; `nm_per_px` of the training patches, None if they vary.
@@ -92,8 +92,10 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         condition = mask_condition(masks, len(self.config.class_names), autoencoder.factor, device)
         latents = _noise(seeds, (autoencoder.latent_channels, *condition.shape[2:])).to(device)
         self.scheduler.set_timesteps(steps, device=device)
+        latents = latents * self.scheduler.init_noise_sigma
         for time in self.scheduler.timesteps:
-            velocity = self._velocity(latents.to(dtype), condition.to(dtype), time, guidance_scale)
+            scaled = self.scheduler.scale_model_input(latents, time)
+            velocity = self._velocity(scaled.to(dtype), condition.to(dtype), time, guidance_scale)
             latents = self.scheduler.step(velocity.float(), time, latents).prev_sample
         return autoencoder.decode(latents)
 

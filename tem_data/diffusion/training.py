@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from torch import nn
 from tqdm.auto import tqdm
@@ -90,6 +91,8 @@ def fit(
     Raises TemDataError where the batch cannot be shared out evenly, where the
     loss is not finite, and where the checkpoint was made with other settings.
     """
+    # All Accelerators of a process share one mixed precision, that of the first; this is a new training.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision, gradient_accumulation_steps=settings.gradient_accumulation_steps
     )

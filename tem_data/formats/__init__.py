@@ -6,6 +6,7 @@ A reader turns files into `LabelTable`s; whether the labels are right is judged 
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections import Counter
@@ -19,7 +20,7 @@ from PIL import Image
 
 from tem_data.errors import TemDataError
 from tem_data.files import read_table, write_table
-from tem_data.micrograph import Defect, defect_from_ellipse, defect_from_mask, defect_from_polygons
+from tem_data.micrograph import Defect, defect_from_ellipse, defect_from_mask, defect_from_polygons, ellipse_box
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 REASONS = {
@@ -35,7 +36,8 @@ REASONS = {
     "outside the image": "a shape of which no part lies in the image",
     "unknown class": "a class that `classes` and `ignored` do not list",
     "no class": "a row that got no class",
-    "conflicting class": "a row that got two classes",
+    "conflicting class": "a row, or one shape in two rows, that got two classes",
+    "missing row": "a log that names a row which its table does not have",
     "duplicate shape": "the same shape twice on one image",
     "duplicate id": "two entries of one id, or two entries of one image",
     "wrong area": "the stated area is more than 5 % off the shape's",
@@ -56,10 +58,7 @@ class Ellipse(NamedTuple):
     angle_deg: float
 
     def box(self) -> Box:
-        turn = np.deg2rad(self.angle_deg)
-        half_w = np.hypot(self.major * np.cos(turn), self.minor * np.sin(turn)) / 2
-        half_h = np.hypot(self.major * np.sin(turn), self.minor * np.cos(turn)) / 2
-        return self.x - half_w, self.y - half_h, self.x + half_w, self.y + half_h
+        return ellipse_box(*self)
 
     def drawn(self, category: str, shape: tuple[int, int], ignore: bool) -> Defect | None:
         return defect_from_ellipse(category, *self, shape, ignore)
@@ -140,9 +139,6 @@ class Quarantine:
         assert reason in REASONS, reason
         self.rows.append({"file": file, "item": item, "reason": reason, "action": action, "detail": detail})
 
-    def count(self, reason: str) -> int:
-        return self.counts().get(reason, 0)
-
     def counts(self) -> dict[str, int]:
         """How many rows each reason has."""
         return dict(sorted(Counter(row["reason"] for row in self.rows).items()))
@@ -206,14 +202,16 @@ def nm_per_px_in_metadata(path: str | os.PathLike) -> float | None:
 
 
 def required_table(path: str | os.PathLike, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file that must have `columns`; raises TemDataError if it has not."""
+    """The rows, maybe none, of a CSV file that must have `columns`; raises TemDataError if it has not."""
     rows = read_table(path)
-    missing = [name for name in columns if rows and name not in rows[0]]
-    if missing or not rows:
-        raise TemDataError(
-            f"{path}: expected rows with the columns {', '.join(columns)}; "
-            f"{'missing: ' + ', '.join(missing) if missing else 'there are no rows'}"
-        )
+    if rows:
+        header = list(rows[0])
+    else:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file), [])
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise TemDataError(f"{path}: expected the columns {', '.join(columns)}; missing: {', '.join(missing)}")
     return rows
 
 

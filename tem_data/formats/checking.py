@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -30,13 +31,18 @@ class Names(NamedTuple):
 
 
 def checked_defects(table: LabelTable, shape: tuple[int, int], names: Names, quarantine: Quarantine) -> list[Defect]:
-    """The labels of one image of `shape` as defects; what is wrong with each goes to the quarantine."""
-    defects: list[Defect] = []
+    """The labels of one image of `shape` as defects; what is wrong with each goes to the quarantine.
+
+    A shape that is there in two classes is kept once, in the first one, and ignored.
+    """
+    defects: dict[Hashable, Defect] = {}
     seen: dict[Hashable, Label] = {}
     for label in table.labels:
-        problem = _problem(label, shape, names) or _repeated(label, seen)
+        problem = _problem(label, shape, names) or _repeated(label, seen, names)
         if problem:
             quarantine.add(table.file_name, label.item, problem[0], "set aside", problem[1])
+            if problem[0] == "conflicting class" and (key := label.outline.key()) in defects:
+                defects[key] = replace(defects[key], ignore=True)
             continue
         category, ignore = names.meaning(label.name)
         defect = label.outline.drawn(category, shape, ignore or label.ignore)
@@ -47,8 +53,8 @@ def checked_defects(table: LabelTable, shape: tuple[int, int], names: Names, qua
             quarantine.add(table.file_name, label.item, "leaves the image", "clipped", f"by {beyond:.1f} px")
         if wrong := _wrong_area(label, defect):
             quarantine.add(table.file_name, label.item, "wrong area", "recomputed", wrong)
-        defects.append(defect)
-    return defects
+        defects[label.outline.key()] = defect
+    return list(defects.values())
 
 
 def centres_outside(table: LabelTable, shape: tuple[int, int]) -> int:
@@ -110,9 +116,13 @@ def _problem(label: Label, shape: tuple[int, int], names: Names) -> tuple[str, s
     return None
 
 
-def _repeated(label: Label, seen: dict[Hashable, Label]) -> tuple[str, str] | None:
+def _repeated(label: Label, seen: dict[Hashable, Label], names: Names) -> tuple[str, str] | None:
     first = seen.setdefault(label.outline.key(), label)
-    return None if first is label else ("duplicate shape", f"the same as {first.item} (class {first.name})")
+    if first is label:
+        return None
+    if names.meaning(first.name) == names.meaning(label.name):
+        return "duplicate shape", f"the same as {first.item} (class {first.name})"
+    return "conflicting class", f"{label.name} here, {first.name} in {first.item}, which is kept but ignored"
 
 
 def _beyond(label: Label, shape: tuple[int, int]) -> float:

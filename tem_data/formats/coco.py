@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
 from tem_data.errors import TemDataError
 from tem_data.formats import Label, LabelTable, Pixels, Polygons, Quarantine, number
@@ -122,13 +122,48 @@ def coco_truth(micrographs: Sequence[Micrograph], classes: Classes, file_names: 
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def coco_results(found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes) -> list[dict]:
-    """Plain COCO results of the defects found on each of `micrographs`, with the ids of `coco_truth`."""
-    return [
-        _instance(defect, image_id, micrograph, classes) | {"score": defect.score}
-        for image_id, (defects, micrograph) in enumerate(zip(found, micrographs), 1)
-        for defect in defects
-    ]
+class Ids(NamedTuple):
+    """The ids that a ground truth gives to images, in their order, and to classes, by name."""
+
+    images: list[Any]
+    categories: dict[str, Any]
+
+
+def truth_ids(path: str | os.PathLike, file_names: Sequence[str], classes: Sequence[str]) -> Ids:
+    """The ids of images, by the last part of their file name, and of classes in a COCO ground truth.
+
+    Raises TemDataError where it does not name one of them, or names an image twice.
+    """
+    content = _content(path)
+    images: dict[str, list[Any]] = {}
+    for entry in content["images"]:
+        images.setdefault(PurePath(str(entry["file_name"])).name, []).append(entry["id"])
+    for name in file_names:
+        if len(images.get(name, ())) != 1:
+            raise TemDataError(
+                f"{path}: expected one image {name!r}, found {len(images.get(name, ()))}; "
+                "take the image out of the folder, or add it to the ground truth's `images`"
+            )
+    categories = {str(entry["name"]): entry["id"] for entry in content["categories"]}
+    if missing := [name for name in classes if name not in categories]:
+        raise TemDataError(
+            f"{path}: the detector's {', '.join(missing)} is none of its categories {', '.join(categories)}; "
+            "name them as the detector does"
+        )
+    return Ids([images[name][0] for name in file_names], categories)
+
+
+def coco_results(
+    found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes, ids: Ids | None = None
+) -> list[dict]:
+    """Plain COCO results of the defects found on each of `micrographs`, with `ids`, or those of `coco_truth`."""
+    results = []
+    for place, (defects, micrograph) in enumerate(zip(found, micrographs)):
+        for defect in defects:
+            result = _instance(defect, place + 1, micrograph, classes) | {"score": defect.score}
+            own = ids and {"image_id": ids.images[place], "category_id": ids.categories[defect.category]}
+            results.append(result | (own or {}))
+    return results
 
 
 def _instance(defect: Defect, image_id: int, micrograph: Micrograph, classes: Classes) -> dict:

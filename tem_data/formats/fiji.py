@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tem_data.errors import TemDataError
@@ -49,8 +49,9 @@ def read_fiji(
     """Pairs of `STEM_results.csv` and `STEM_log.txt`, one an image `STEM.*` of the folder `images`.
 
     `class_numbers` gives the class of each number in the logs. A row that the
-    log gives no class has the name "". What cannot be understood goes to the
-    quarantine. Raises TemDataError if there is no pair at all.
+    log gives no class has the name "". A table without rows is an image without
+    defects, and needs no log. What cannot be understood goes to the quarantine.
+    Raises TemDataError if there is no table at all.
     """
     found = files_by_stem(images)
     results = sorted(Path(folder).glob("*_results.csv"))
@@ -61,13 +62,21 @@ def read_fiji(
         stem = path.name.removesuffix("_results.csv")
         file_name = found[stem][0].name if stem in found else stem
         try:
-            numbers = parse_log(path.with_name(f"{stem}_log.txt").read_text(encoding="utf-8-sig"))
             rows = required_table(path, list(FIJI_COLUMNS.values()))
+            numbers = _log(path.with_name(f"{stem}_log.txt"), rows)
         except (OSError, ValueError, TemDataError) as error:
             quarantine.add(file_name, path.name, "unreadable table", "set aside", str(error))
             continue
         tables.append(LabelTable(file_name, tuple(_fiji_labels(file_name, rows, numbers, class_numbers, quarantine))))
     return tables
+
+
+def _log(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[int, list[int]]:
+    text = path.read_text(encoding="utf-8-sig") if rows or path.exists() else ""
+    numbers = parse_log(text) if rows or text.strip() else {}
+    if any(numbers.values()) and not rows:
+        raise ValueError(f"{path.name} lists rows, and the table has none")
+    return numbers
 
 
 def parse_log(text: str) -> dict[int, list[int]]:
@@ -98,7 +107,7 @@ def _fiji_labels(
         for row in listed:
             if row not in names:
                 detail = f"class {class_number} lists a row that the table does not have"
-                quarantine.add(file_name, f"row {row}", "bad shape", "set aside", detail)
+                quarantine.add(file_name, f"row {row}", "missing row", "set aside", detail)
                 continue
             names[row].add(class_numbers.get(class_number, f"class number {class_number}"))
     labels = []
