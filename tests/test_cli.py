@@ -104,7 +104,7 @@ def test_predictions_are_scored_against_the_truth_they_were_made_for(run, coco, 
     monkeypatch.setattr("tem_data.detection.model.load_detector", lambda folder: PERFECT)
     (tmp_path / "images").mkdir()
     picture = Image.new("L", (64, 48))
-    picture.paste(200, (30, 30, 40, 40))
+    picture.paste(200, (31, 31, 41, 41))  # of which halving leaves 32…40 px
     picture.save(tmp_path / "images" / "b.png")
     truth = read_json("truth.json")
     truth["images"] = [truth["images"][1] | {"file_name": "any/b.png"}]
@@ -113,7 +113,7 @@ def test_predictions_are_scored_against_the_truth_they_were_made_for(run, coco, 
     words = ("predict", "detector", "images", "-o", "found.json", "--truth", "truth.json", "--max-side", 32)
     assert "b.png: {'square': 1}" in run(*words, "--tile", 32)
     assert json.loads(run("score", "truth.json", "found.json", "--json"))["best"]["f1_detect"] == 1
-    assert read_json("found.json")[0]["bbox"] == [30, 30, 10, 10]
+    assert read_json("found.json")[0]["bbox"] == [32, 32, 8, 8]
 
 
 def test_the_steps_that_need_no_network_follow_each_other(run):

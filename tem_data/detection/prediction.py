@@ -143,6 +143,8 @@ def predict_folder(
     paths = [path for same_stem in files_by_stem(images).values() for path in same_stem]
     names = [path.name for path in paths]
     ids = truth_ids(truth, names, classes.names) if truth else None
+    if ids and ids.others:
+        print(f"warning: {ids.others} images of {truth} are not in {images}; `score` counts their defects as missed")
     for path in tqdm(paths, "micrographs"):
         micrograph = _read(path)
         found = predict_halved(detector, micrograph, tile, max_side)

@@ -14,6 +14,8 @@ from tem_data.micrograph import Defect, Micrograph, defect_from_rle
 from tem_data.rle import to_rle
 from tem_data.schema import Classes
 
+FIELDS = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("id", "image_id")}
+
 
 def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTable]:
     """The labels of each image entry, also of images without labels.
@@ -22,7 +24,7 @@ def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTabl
     so do annotations of an unknown image. Raises TemDataError if the file is
     no COCO JSON.
     """
-    content = _content(path)
+    content = _content(path, "images", "categories", "annotations")
     names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
     images = _images(content["images"], quarantine)
     labels: dict[Any, list[Label]] = {image_id: [] for image_id in images}
@@ -41,18 +43,17 @@ def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTabl
     return [LabelTable(str(image["file_name"]), tuple(labels[i]), _shape(image)) for i, image in images.items()]
 
 
-def _content(path: str | os.PathLike) -> dict[str, list[dict]]:
+def _content(path: str | os.PathLike, *sections: str) -> dict[str, list[dict]]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TemDataError(f"{path}: expected a COCO JSON file ({error})") from error
-    needed = {"images": ("id", "file_name"), "categories": ("id", "name"), "annotations": ("id", "image_id")}
-    for section, fields in needed.items():
+    for section in sections:
         entries = content.get(section) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise TemDataError(f"{path}: expected a list `{section}` as in COCO instances; export it as COCO instances")
         for row, entry in enumerate(entries):
-            missing = [name for name in fields if not isinstance(entry, dict) or name not in entry]
+            missing = [name for name in FIELDS[section] if not isinstance(entry, dict) or name not in entry]
             if missing:
                 raise TemDataError(f"{path}: {section}[{row}] has no {', '.join(missing)}; add it")
     return content
@@ -123,10 +124,11 @@ def coco_truth(micrographs: Sequence[Micrograph], classes: Classes, file_names: 
 
 
 class Ids(NamedTuple):
-    """The ids that a ground truth gives to images, in their order, and to classes, by name."""
+    """The ids that a ground truth gives to images, in their order, and to classes; how many other images it has."""
 
     images: list[Any]
     categories: dict[str, Any]
+    others: int
 
 
 def truth_ids(path: str | os.PathLike, file_names: Sequence[str], classes: Sequence[str]) -> Ids:
@@ -134,7 +136,7 @@ def truth_ids(path: str | os.PathLike, file_names: Sequence[str], classes: Seque
 
     Raises TemDataError where it does not name one of them, or names an image twice.
     """
-    content = _content(path)
+    content = _content(path, "images", "categories")
     images: dict[str, list[Any]] = {}
     for entry in content["images"]:
         images.setdefault(PurePath(str(entry["file_name"])).name, []).append(entry["id"])
@@ -150,7 +152,7 @@ def truth_ids(path: str | os.PathLike, file_names: Sequence[str], classes: Seque
             f"{path}: the detector's {', '.join(missing)} is none of its categories {', '.join(categories)}; "
             "name them as the detector does"
         )
-    return Ids([images[name][0] for name in file_names], categories)
+    return Ids([images[name][0] for name in file_names], categories, len(images) - len(file_names))
 
 
 def coco_results(
