@@ -193,6 +193,7 @@ def sample_masks(
     out: OutFolder,
     count: Annotated[int, typer.Option(help="How many masks.")] = 1000,
     size: Annotated[int, typer.Option(help="Side of a mask, px.")] = 256,
+    overlap: Annotated[bool, typer.Option(help="May defects overlap, as they do on real micrographs?")] = True,
     min_area_px: MinAreaPx = 20,
     seed: Seed = 0,
 ) -> None:
@@ -205,7 +206,8 @@ def sample_masks(
     from tem_data.shapes import load_shapes
 
     fitted = load_shapes(shapes)
-    masks = (ignore_slivers(sample_mask(fitted, size, seed, i), min_area_px) for i in trange(count, desc="masks"))
+    drawn = (sample_mask(fitted, size, seed, i, overlap) for i in trange(count, desc="masks"))
+    masks = (ignore_slivers(mask, min_area_px) for mask in drawn)
     write_dataset(out, {"train": masks}, Classes(tuple(fitted.classes)), "Simulated masks (SIM).")
 
 
