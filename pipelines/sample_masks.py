@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tqdm import trange
-
 from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage
 from tem_data.patches import ignore_slivers
 from tem_data.sampler import sample_mask
@@ -17,7 +15,7 @@ def main() -> None:
     settings, size, least = params["masks"], params["patch"]["size"], params["patch"]["min_area_px"]
     shapes = load_shapes(cell.data / "shapes.json")
     count = round(settings["per_patch"] * count_rows(cell.data / "patches", "train"))
-    drawn = (sample_mask(shapes, size, cell.seed, i, settings["overlap"]) for i in trange(count, desc="masks"))
+    drawn = (sample_mask(shapes, size, cell.seed, i, settings["overlap"]) for i in range(count))
     masks = (ignore_slivers(mask, least) for mask in drawn)
     write_dataset(cell.folder / "masks", {"train": masks}, classes_in_force(params), "Simulated masks (SIM).")
 

@@ -29,6 +29,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
+from tqdm import tqdm
 
 from tem_data.errors import TemDataError
 from tem_data.files import whole
@@ -147,7 +148,7 @@ def write_dataset(
     with whole(folder) as draft:
         (draft / "data").mkdir(parents=True)
         for split, micrographs in splits.items():
-            rows = iter(micrographs)
+            rows = iter(tqdm(micrographs, f"write {split}", unit="row", leave=False))
             for number in itertools.count():
                 shard = list(itertools.islice(rows, SHARD_ROWS))
                 if not shard:

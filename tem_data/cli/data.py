@@ -198,15 +198,13 @@ def sample_masks(
     seed: Seed = 0,
 ) -> None:
     """Draw new multi-class masks from fitted shapes."""
-    from tqdm import trange
-
     from tem_data.patches import ignore_slivers
     from tem_data.sampler import sample_mask
     from tem_data.schema import Classes, write_dataset
     from tem_data.shapes import load_shapes
 
     fitted = load_shapes(shapes)
-    drawn = (sample_mask(fitted, size, seed, i, overlap) for i in trange(count, desc="masks"))
+    drawn = (sample_mask(fitted, size, seed, i, overlap) for i in range(count))
     masks = (ignore_slivers(mask, min_area_px) for mask in drawn)
     write_dataset(out, {"train": masks}, Classes(tuple(fitted.classes)), "Simulated masks (SIM).")
 
