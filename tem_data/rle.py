@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as rle_ops
 
 from tem_data.errors import TemDataError
@@ -38,6 +39,11 @@ def run_lengths(counts: str) -> list[int]:
     if shift:
         raise TemDataError("the COCO run-length code ends early")
     return runs
+
+
+def encode(mask: np.ndarray) -> dict:
+    """The compressed code of a bool mask (h, w)."""
+    return _text(rle_ops.encode(np.asfortranarray(mask, dtype=np.uint8)))
 
 
 def to_rle(segmentation: Any, height: int, width: int) -> dict:

@@ -12,10 +12,26 @@ from pycocotools import mask as rle_ops
 from tem_data.errors import TemDataError
 from tem_data.micrograph import Defect, defect_from_ellipse, defect_from_polygons
 from tem_data.rle import run_lengths
-from tem_data.scoring import Counts, Labels, Rule, best, count_images, labels_of, match_labels, scores_of, sweep
+from tem_data.scoring import (
+    Counts,
+    Labels,
+    Rule,
+    best,
+    compare,
+    count_images,
+    f1_scores,
+    labels_from_boxes,
+    labels_from_instances,
+    labels_from_polygons,
+    labels_of,
+    match_labels,
+    score_images,
+    scores_of,
+    sweep,
+)
+from tem_data.scoring.average_precision import AveragePrecision, average_precision
 from tem_data.scoring.coco import score_coco
 from tem_data.scoring.matching import overlap
-from tem_data.scoring.scores import class_f1, detection
 
 CLASSES = ("100", "111", "bdot")
 SIDE = 48
@@ -30,7 +46,7 @@ def labels(*defects):
 
 
 def one(truths, predictions, threshold=0.0, **options):
-    return sweep({"m": truths}, {"m": predictions}, CLASSES, [threshold], **options)[0]
+    return sweep({"m": truths}, {"m": predictions}, CLASSES, [threshold], Rule(**options))[0]
 
 
 def taken(of, indices):
@@ -42,15 +58,15 @@ def taken(of, indices):
 
 
 def test_published_counts_give_the_published_f1():
-    precision, recall, f1 = detection(1540, 1851, 3073)
-    assert (round(precision, 3), round(recall, 3), round(f1, 3)) == (0.501, 0.832, 0.626)
+    f1 = f1_scores(np.array([[1540]]), np.array([1851]), np.array([3073]))
+    assert (f1.precision.round(3), f1.recall.round(3), f1.detect.round(3)) == (0.501, 0.832, 0.626)
 
 
 def test_published_confusion_matrix_gives_the_published_f1_by_class():
     confusion = np.array([[392, 119, 16], [70, 671, 34], [33, 91, 114]])
-    assert class_f1(confusion).round(3).tolist() == [0.767, 0.810, 0.567]
     counts = Counts(confusion, np.array([600, 951, 300]), np.array([1000, 1500, 573]))
     scores = scores_of(counts, CLASSES, 0.5)
+    assert [round(f1, 3) for f1 in scores.f1_by_class.values()] == [0.767, 0.810, 0.567]
     assert (round(scores.f1_detect, 3), round(scores.f1_class, 3)) == (0.626, 0.715)
     assert scores.f1_hm == pytest.approx(2 * 0.6255 * 0.7148 / (0.6255 + 0.7148), abs=1e-3)
 
@@ -176,8 +192,65 @@ def test_counts_are_summed_over_images_before_the_ratio():
     predictions = {"a": labels(box(0, 0))}
     scores = sweep(truths, predictions, CLASSES, [0.5])[0]
     assert (scores.recall, scores.precision) == (0.25, 1)
-    by_image = count_images(truths, predictions, 3, [0.5])[0]
+    by_image = count_images(compare(truths, predictions), 3, threshold=0.5)
     assert [c.truths.sum() for c in by_image.values()] == [1, 3]
+
+
+def test_many_counts_at_once_score_as_each_alone():
+    rng = np.random.default_rng(0)
+    confusion = rng.integers(0, 9, (5, 3, 3)) * rng.integers(0, 2, (5, 3, 3))
+    truths, predictions = confusion.sum(2) + rng.integers(0, 3, (5, 3)), confusion.sum(1)
+    together = f1_scores(confusion, truths, predictions)
+    for i in range(5):
+        alone = scores_of(Counts(confusion[i], truths[i], predictions[i]), CLASSES, 0.5)
+        assert (together.hm[i], together.detect[i]) == (alone.f1_hm, alone.f1_detect)
+        held = dict(zip(CLASSES, together.by_class[i]))
+        assert {name: f1 for name, f1 in held.items() if not np.isnan(f1)} == alone.f1_by_class
+
+
+def test_a_higher_iou_cutoff_needs_no_new_overlaps():
+    images = compare({"m": labels(box(0, 0))}, {"m": labels(box(0, 4))})  # IoU 60/140
+    assert [score_images(images, CLASSES, Rule(iou)).recall for iou in (0.4, 0.45)] == [1, 0]
+
+
+def test_outlines_boxes_and_maps_are_labels_too():
+    defects = [box(3, 4, 6, 5), box(20, 9, 4, 8, "bdot", score=0.7)]
+    outlines = [[[x, y, x + w, y, x + w, y + h, x, y + h]] for x, y, w, h in (d.bbox for d in defects)]
+    names, scores = [d.category for d in defects], [d.score for d in defects]
+    instances = np.zeros((SIDE, SIDE), np.uint16)
+    for number, defect in enumerate(defects, 7):
+        x, y, w, h = defect.bbox
+        instances[y : y + h, x : x + w] = number
+    given_as = [
+        labels_from_polygons(outlines, (SIDE, SIDE), names, CLASSES, scores),
+        labels_from_instances(instances, {7: "111", 8: "bdot"}, CLASSES, {7: 1.0, 8: 0.7}),
+    ]
+    for found in given_as:
+        assert found.rles == labels(*defects).rles
+        assert np.array_equal(found.boxes, labels(*defects).boxes)
+        assert (found.category.tolist(), found.scores.tolist()) == ([1, 2], [1.0, 0.7])
+    boxes = labels_from_boxes([d.bbox for d in defects], names, CLASSES, scores)
+    assert sweep({"m": labels(*defects)}, {"m": boxes}, CLASSES, [0], Rule(match="box"))[0].f1_hm == 1
+    assert len(labels_from_instances(np.zeros((9, 9), int), {}, CLASSES, scores={})) == 0
+    ambiguous = labels_from_instances(instances, {7: "111", 8: "?"}, CLASSES, ignore=[8])
+    assert ambiguous.category.tolist() == [1, -1] and ambiguous.ignore.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: labels_from_boxes([[0, 0, 1, 1]], [], CLASSES), "1 shapes, 0 categories"),
+        (lambda: labels_from_boxes([[0, 0, 1, 1]], ["111"], CLASSES, [1.2]), "rescale"),
+        (lambda: labels_from_boxes([[0, 0, 1, 1]], ["111"], CLASSES, [float("nan")]), "rescale"),
+        (lambda: labels_from_boxes([[0, 0, 1, 1]], ["void"], CLASSES), "found 'void'"),
+        (lambda: labels_from_polygons([[[0, 0, float("nan")]]], (9, 9), ["111"], CLASSES), "finite"),
+        (lambda: labels_from_instances(np.eye(3, dtype=int), {}, CLASSES), "`categories` does not name"),
+        (lambda: labels_from_instances(np.eye(3, dtype=int), {1: "111"}, CLASSES, {}), "`scores` does not name"),
+    ],
+)
+def test_labels_that_make_no_sense_are_refused(wrong, said):
+    with pytest.raises(TemDataError, match=said):
+        wrong()
 
 
 # Properties
@@ -286,6 +359,45 @@ def test_masks_of_different_images_are_refused():
 def test_unknown_rules_are_refused(option):
     with pytest.raises(TemDataError, match=next(iter(option))):
         one(labels(), labels(), **option)
+
+
+# COCO's average precision
+
+
+def precision_of(truths, predictions, **options):
+    found = average_precision({"m": labels(*truths)}, {"m": labels(*predictions)}, CLASSES, **options)
+    by_class = {name: round(ap, 9) for name, ap in found.by_class.items()}
+    return AveragePrecision(*(ap if ap is None else round(ap, 9) for ap in found[:3]), by_class)
+
+
+def test_average_precision_of_a_perfect_prediction_is_one():
+    defects = [box(0, 0), box(20, 20, category="bdot")]
+    assert precision_of(defects, defects) == (1, 1, 1, {"111": 1, "bdot": 1})
+
+
+def test_average_precision_falls_at_the_cutoffs_that_are_missed():
+    ap = precision_of([box(0, 0)], [box(0, 2)])  # IoU 8/12: found at 0.50, 0.55, 0.60, 0.65 of ten cutoffs
+    assert (ap.ap, ap.ap50, ap.ap75) == (0.4, 1, 0)
+
+
+def test_a_surer_false_prediction_halves_average_precision():
+    ap = precision_of([box(0, 0)], [box(0, 0, score=0.5), box(30, 30, score=0.9)])
+    assert ap.ap == 0.5
+
+
+def test_average_precision_knows_ambiguous_truths_and_absent_classes():
+    truths = [box(0, 0), box(20, 20, category="?", ignore=True)]
+    ap = precision_of(truths, [box(0, 0, score=0.5), box(20, 20, score=0.9)])
+    assert ap == (1, 1, 1, {"111": 1})
+    assert precision_of(truths[1:], [box(0, 0)]) == (None, None, None, {})
+    assert precision_of(truths, []).ap == 0
+
+
+def test_average_precision_counts_more_than_a_hundred_defects_and_boxes_alone():
+    many = [box(x, y, 2, 2) for x in range(0, 48, 4) for y in range(0, 48, 4)]
+    assert len(many) > 100 and precision_of(many, many).ap == pytest.approx(1)
+    boxes = labels_from_boxes([d.bbox for d in many], ["111"] * len(many), CLASSES)
+    assert average_precision({"m": boxes}, {"m": boxes}, CLASSES, match="box").ap == pytest.approx(1)
 
 
 # COCO files

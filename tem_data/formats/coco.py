@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from tem_data.errors import TemDataError
+from tem_data.files import read_json
 from tem_data.formats import Label, LabelTable, Pixels, Polygons, Quarantine, number
 from tem_data.micrograph import Defect, Micrograph, defect_from_rle
 from tem_data.rle import to_rle
@@ -24,7 +25,11 @@ def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTabl
     so do annotations of an unknown image. Raises TemDataError if the file is
     no COCO JSON.
     """
-    content = _content(path, "images", "categories", "annotations")
+    return tables_of(coco_content(path, "images", "categories", "annotations"), path, quarantine)
+
+
+def tables_of(content: Mapping[str, list[dict]], path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTable]:
+    """`read_coco` of what was read of the file."""
     names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
     images = _images(content["images"], quarantine)
     labels: dict[Any, list[Label]] = {image_id: [] for image_id in images}
@@ -43,7 +48,8 @@ def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTabl
     return [LabelTable(str(image["file_name"]), tuple(labels[i]), _shape(image)) for i, image in images.items()]
 
 
-def _content(path: str | os.PathLike, *sections: str) -> dict[str, list[dict]]:
+def coco_content(path: str | os.PathLike, *sections: str) -> dict[str, list[dict]]:
+    """What a COCO file holds. Raises TemDataError where one of these sections or of their fields is missing."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -57,6 +63,20 @@ def _content(path: str | os.PathLike, *sections: str) -> dict[str, list[dict]]:
             if missing:
                 raise TemDataError(f"{path}: {section}[{row}] has no {', '.join(missing)}; add it")
     return content
+
+
+def results_content(path: str | os.PathLike, truth_path: str | os.PathLike, threshold: float) -> dict[str, list[dict]]:
+    """COCO results of at least `threshold`, on the images and with the categories of a ground truth, as a COCO file.
+
+    Raises TemDataError where either is no such file.
+    """
+    content = coco_content(truth_path, "images", "categories")
+    results = read_json(path)
+    fields = {"image_id", "category_id", "score"}
+    if not isinstance(results, list) or not all(isinstance(r, dict) and fields <= r.keys() for r in results):
+        raise TemDataError(f"{path}: expected COCO results, a list of objects with {', '.join(sorted(fields))}")
+    sure = [result for result in results if number(result["score"]) >= threshold]
+    return content | {"annotations": [result | {"id": place} for place, result in enumerate(sure, 1)]}
 
 
 def _images(entries: list[dict], quarantine: Quarantine) -> dict[Any, dict]:
@@ -136,7 +156,7 @@ def truth_ids(path: str | os.PathLike, file_names: Sequence[str], classes: Seque
 
     Raises TemDataError where it does not name one of them, or names an image twice.
     """
-    content = _content(path, "images", "categories")
+    content = coco_content(path, "images", "categories")
     images: dict[str, list[Any]] = {}
     for entry in content["images"]:
         images.setdefault(PurePath(str(entry["file_name"])).name, []).append(entry["id"])
@@ -166,6 +186,15 @@ def coco_results(
             own = ids and {"image_id": ids.images[place], "category_id": ids.categories[defect.category]}
             results.append(result | (own or {}))
     return results
+
+
+def read_results(path: str | os.PathLike, classes: Sequence[str], count: int) -> list[list[Defect]]:
+    """The defects of `coco_results` that was given no ids, on each of its `count` micrographs."""
+    found: list[list[Defect]] = [[] for _ in range(count)]
+    for item in read_json(path):
+        category = classes[item["category_id"] - 1]
+        found[item["image_id"] - 1].append(defect_from_rle(category, item["segmentation"], score=item["score"]))
+    return found
 
 
 def _instance(defect: Defect, image_id: int, micrograph: Micrograph, classes: Classes) -> dict:

@@ -14,18 +14,27 @@ from pycocotools import mask as rle_ops
 from tem_data.errors import TemDataError
 from tem_data.files import read_json
 from tem_data.rle import numbers, to_rle
+from tem_data.scoring.average_precision import AveragePrecision, average_precision
 from tem_data.scoring.labels import Labels
 from tem_data.scoring.matching import Rule
-from tem_data.scoring.scores import THRESHOLDS, Scores, best, sweep
+from tem_data.scoring.scores import THRESHOLDS, Scores, best, compare, count_images, score_images
+from tem_data.scoring.significance import Interval, score_intervals
 
 IGNORE = ("ambiguous",)
+TRUTH = "a COCO ground truth with `images`, `annotations` and `categories`"
+RESULTS = "a list of results [{image_id, category_id, segmentation, score}, ...]"
 
 
 @dataclass(frozen=True, eq=False)
 class CocoScores:
-    """The scores at each threshold, how many images were compared, and what was odd in the files, counted."""
+    """The scores at each threshold, COCO's AP, how many images were compared, and what was odd, counted.
+
+    `intervals` are of the best scores: 95 % bootstrap over images (too narrow where these overlap).
+    """
 
     scores: tuple[Scores, ...]
+    intervals: dict[str, Interval]
+    average_precision: AveragePrecision
     images: int
     warnings: tuple[str, ...]
 
@@ -37,8 +46,9 @@ class CocoScores:
         return {
             "images": self.images,
             "warnings": list(self.warnings),
-            "best": self.best.to_dict(),
+            "best": self.best.to_dict() | {"interval": {name: list(i) for name, i in self.intervals.items()}},
             "scores": [s.to_dict() for s in self.scores],
+            "average_precision": self.average_precision._asdict(),
         }
 
 
@@ -88,26 +98,31 @@ def score_coco(
     unknown images or categories, images without size, scores outside [0, 1],
     damaged shapes, and items without a mask where masks are matched.
     """
-    Rule(iou, match, assignment)
+    rule = Rule(iou, match, assignment, ignore_ambiguous)
     warnings: Counter[str] = Counter()
-    truth = _read(truth_path, dict, "a COCO ground truth with `images`, `annotations` and `categories`")
-    vocabulary = _vocabulary(truth, truth_path, ignore)
-    truths = _truths(truth["annotations"], vocabulary, truth_path, match, warnings)
-    results = _read(predictions_path, list, "a list of results [{image_id, category_id, segmentation, score}, ...]")
-    predictions = _predictions(results, vocabulary, predictions_path, match, warnings)
-    scores = sweep(truths, predictions, vocabulary.classes, thresholds, iou, match, assignment, ignore_ambiguous)
-    best(scores)  # an empty list of thresholds is reported here
-    return CocoScores(tuple(scores), len(truths), tuple(f"{text}: {number}" for text, number in warnings.items()))
+    truth = read_content(truth_path, dict, TRUTH)
+    vocabulary = vocabulary_of(truth, truth_path, ignore)
+    truths = truth_labels(truth["annotations"], vocabulary, truth_path, match, warnings)
+    results = read_content(predictions_path, list, RESULTS)
+    predictions = prediction_labels(results, vocabulary, predictions_path, match, warnings)
+    images = compare(truths, predictions, match)
+    scores = [score_images(images, vocabulary.classes, rule, threshold) for threshold in thresholds]
+    counts = count_images(images, len(vocabulary.classes), rule, best(scores).threshold)
+    intervals = score_intervals(counts, {name: name for name in images}, vocabulary.classes)
+    ap = average_precision(truths, predictions, vocabulary.classes, match)
+    return CocoScores(
+        tuple(scores), intervals, ap, len(truths), tuple(f"{text}: {number}" for text, number in warnings.items())
+    )
 
 
-def _read(path: str | os.PathLike, kind: type, expected: str) -> Any:
+def read_content(path: str | os.PathLike, kind: type, expected: str) -> Any:
     content = read_json(path)
     if not isinstance(content, kind):
         raise TemDataError(f"{path}: expected {expected}, found a {type(content).__name__}")
     return content
 
 
-def _vocabulary(truth: dict, path: str | os.PathLike, ignore: Sequence[str]) -> Vocabulary:
+def vocabulary_of(truth: dict, path: str | os.PathLike, ignore: Sequence[str]) -> Vocabulary:
     for part in ("images", "annotations", "categories"):
         if not isinstance(truth.get(part), list):
             raise TemDataError(f"{path}: expected a list `{part}`; is this a COCO ground truth?")
@@ -141,7 +156,7 @@ def _sizes(images: list, path: str | os.PathLike) -> dict[str, tuple[int, int]]:
     return sizes
 
 
-def _truths(
+def truth_labels(
     annotations: list, vocabulary: Vocabulary, path: str | os.PathLike, match: str, warnings: Counter
 ) -> dict[str, Labels]:
     images: dict[str, list[_Item]] = {name: [] for name in vocabulary.sizes}
@@ -157,7 +172,7 @@ def _truths(
     return {name: _labels(items, match) for name, items in images.items()}
 
 
-def _predictions(
+def prediction_labels(
     results: list, vocabulary: Vocabulary, path: str | os.PathLike, match: str, warnings: Counter
 ) -> dict[str, Labels]:
     images: dict[str, list[_Item]] = {name: [] for name in vocabulary.sizes}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from pycocotools import mask as rle_ops
 
 from tem_data.errors import TemDataError
 from tem_data.micrograph import Defect
+from tem_data.rle import encode, to_rle
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +40,108 @@ def labels_of(defects: Sequence[Defect], shape: tuple[int, int], classes: Sequen
 
     Raises TemDataError for a defect that is not ignored and of none of the `classes`.
     """
+    return labels_from_rles(
+        [d.rle(*shape) for d in defects],
+        [d.category for d in defects],
+        classes,
+        [d.score for d in defects],
+        [d.ignore for d in defects],
+    )
+
+
+def labels_from_rles(
+    rles: Sequence[dict],
+    categories: Sequence[str],
+    classes: Sequence[str],
+    scores: Sequence[float] | None = None,
+    ignore: Sequence[bool] | None = None,
+) -> Labels:
+    """The `Labels` of n COCO run-length codes on one image, compressed (`to_rle` checks and compresses others).
+
+    `categories` are the names of their classes; `scores` are 1 and nothing is
+    ignored where they are not given. Raises TemDataError for lists of
+    different lengths, a score outside [0, 1], and a category that is not
+    ignored and none of the `classes`.
+    """
+    boxes = rle_ops.toBbox(list(rles)) if rles else []
+    return _labels(boxes, tuple(rles), categories, classes, scores, ignore)
+
+
+def labels_from_polygons(
+    polygons: Sequence[Sequence[Sequence[float]]],
+    shape: tuple[int, int],
+    categories: Sequence[str],
+    classes: Sequence[str],
+    scores: Sequence[float] | None = None,
+    ignore: Sequence[bool] | None = None,
+) -> Labels:
+    """The `Labels` of n outlines on an image of `shape`, each a list of polygons [x1, y1, x2, y2, …] in px, as COCO's.
+
+    Raises TemDataError as `labels_from_rles` and `to_rle` do.
+    """
+    return labels_from_rles([to_rle(p, *shape) for p in polygons], categories, classes, scores, ignore)
+
+
+def labels_from_instances(
+    instances: np.ndarray,
+    categories: Mapping[int, str],
+    classes: Sequence[str],
+    scores: Mapping[int, float] | None = None,
+    ignore: Collection[int] = (),
+) -> Labels:
+    """The `Labels` of an instance map (h, w) of ints, 0 being background.
+
+    `categories` names the class of each number on the map, `scores` its
+    confidence; the numbers in `ignore` are ambiguous. Raises TemDataError for
+    a number without a category, and as `labels_from_rles` does.
+    """
+    numbers = [int(n) for n in np.unique(instances) if n]
+    for name, given in (("categories", categories), ("scores", scores)):
+        if given is not None and (missing := [n for n in numbers if n not in given]):
+            raise TemDataError(f"the instance map holds {missing}, which `{name}` does not name; add them")
+    rles = [encode(instances == n) for n in numbers]
+    confidence = None if scores is None else [scores[n] for n in numbers]
+    return labels_from_rles(rles, [categories[n] for n in numbers], classes, confidence, [n in ignore for n in numbers])
+
+
+def labels_from_boxes(
+    boxes: np.ndarray | Sequence[Sequence[float]],
+    categories: Sequence[str],
+    classes: Sequence[str],
+    scores: Sequence[float] | None = None,
+    ignore: Sequence[bool] | None = None,
+) -> Labels:
+    """The `Labels` of n boxes (n, 4) x, y, width, height in px; they can be matched by box only.
+
+    Raises TemDataError as `labels_from_rles` does.
+    """
+    return _labels(boxes, None, categories, classes, scores, ignore)
+
+
+def _labels(
+    boxes: Any,
+    rles: tuple[dict, ...] | None,
+    categories: Sequence[str],
+    classes: Sequence[str],
+    scores: Sequence[float] | None,
+    ignore: Sequence[bool] | None,
+) -> Labels:
+    count = len(boxes)
+    scores = np.ones(count) if scores is None else np.asarray(scores, float)
+    ignore = np.zeros(count, bool) if ignore is None else np.asarray(ignore, bool)
+    if not len(categories) == len(scores) == len(ignore) == count:
+        raise TemDataError(
+            f"{count} shapes, {len(categories)} categories, {len(scores)} scores and {len(ignore)} marks to ignore; "
+            "expected as many of each"
+        )
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise TemDataError("expected scores to be confidences in [0, 1]; rescale them")
     index = {name: k for k, name in enumerate(classes)}
-    for number, defect in enumerate(defects):
-        if not defect.ignore and defect.category not in index:
+    for number, (name, ignored) in enumerate(zip(categories, ignore)):
+        if not ignored and name not in index:
             raise TemDataError(
-                f"defect {number} (of {len(defects)}): expected a class of {list(classes)}, found {defect.category!r}; "
+                f"defect {number} (of {count}): expected a class of {list(classes)}, found {name!r}; "
                 "add it to `classes`, or mark such defects `ignore`"
             )
-    return Labels(
-        category=np.array([-1 if d.ignore else index[d.category] for d in defects], int),
-        boxes=np.array([d.bbox for d in defects], float).reshape(-1, 4),
-        scores=np.array([d.score for d in defects], float),
-        ignore=np.array([d.ignore for d in defects], bool),
-        rles=tuple(d.rle(*shape) for d in defects),
-    )
+    category = np.array([-1 if ignored else index[name] for name, ignored in zip(categories, ignore)], int)
+    return Labels(category, np.asarray(boxes, float).reshape(-1, 4), scores, ignore, rles)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tem_data.errors import TemDataError
 from tem_data.scoring.labels import Labels
-from tem_data.scoring.matching import Matching, Rule, match_overlap, overlap
+from tem_data.scoring.matching import Matching, Overlap, Rule, match_overlap, overlap
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -86,45 +86,54 @@ class Scores:
         }
 
 
-class Detection(NamedTuple):
-    precision: float
-    recall: float
-    f1: float
+class F1(NamedTuple):
+    """Arrays over the leading axes of the counts; `by_class` (…, k) is nan for a class that does not occur."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    detect: np.ndarray
+    class_: np.ndarray
+    hm: np.ndarray
+    by_class: np.ndarray
 
 
-def detection(matched: int, truths: int, predictions: int) -> Detection:
-    """P = matched/predictions, R = matched/truths, F1 = 2PR/(P + R), class ignored; 0 where undefined."""
-    precision = float(matched / predictions) if predictions else 0.0
-    recall = float(matched / truths) if truths else 0.0
-    return Detection(precision, recall, harmonic_mean(precision, recall))
+def f1_scores(confusion: np.ndarray, truths: np.ndarray, predictions: np.ndarray) -> F1:
+    """The scores of counts (…, k, k), (…, k), (…, k); all are 0 where nothing was to find or was found.
+
+    P = matched/predictions, R = matched/truths, F1_detect = 2PR/(P + R), class
+    ignored; F1 of class k = 2·c_kk/(row_k + column_k), F1_class their mean over
+    the classes that truths or predictions hold; F1_HM the harmonic mean of both
+    (2026 paper, Methods).
+    """
+    matched = confusion.sum((-2, -1))
+    precision, recall = _share(matched, predictions.sum(-1)), _share(matched, truths.sum(-1))
+    pairs = confusion.sum(-1) + confusion.sum(-2)
+    occurs = truths + predictions > 0
+    of_class = _share(2 * np.diagonal(confusion, axis1=-2, axis2=-1), pairs)
+    detect = _share(2 * precision * recall, precision + recall)
+    class_ = _share((of_class * occurs).sum(-1), occurs.sum(-1))
+    hm = _share(2 * detect * class_, detect + class_)
+    return F1(precision, recall, detect, class_, hm, np.where(occurs, of_class, np.nan))
 
 
-def harmonic_mean(a: float, b: float) -> float:
-    """2ab/(a + b), 0 if both are 0."""
-    return 2 * a * b / (a + b) if a + b else 0.0
-
-
-def class_f1(confusion: np.ndarray) -> np.ndarray:
-    """2·c_kk/(row_k + column_k) of a confusion matrix (k, k); 0 for a class without any pair."""
-    involved = confusion.sum(0) + confusion.sum(1)
-    return 2 * np.diag(confusion) / np.maximum(involved, 1)
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part/whole, 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.asarray(whole) > 0)
 
 
 def scores_of(counts: Counts, classes: Sequence[str], threshold: float) -> Scores:
-    """The scores of counts: F1_detect, F1_class (mean over the classes that occur), F1_HM (2026 paper, Methods)."""
-    found = detection(counts.confusion.sum(), counts.truths.sum(), counts.predictions.sum())
-    present = counts.truths + counts.predictions > 0
-    by_class = {name: float(f1) for name, f1, held in zip(classes, class_f1(counts.confusion), present) if held}
-    f1_class = float(np.mean(list(by_class.values()))) if by_class else 0.0
+    """The scores of counts at a threshold, as `f1_scores` defines them."""
+    f1 = f1_scores(counts.confusion, counts.truths, counts.predictions)
+    by_class = {name: float(value) for name, value in zip(classes, f1.by_class) if not np.isnan(value)}
     return Scores(
         threshold=float(threshold),
         classes=tuple(classes),
         counts=counts,
-        precision=found.precision,
-        recall=found.recall,
-        f1_detect=found.f1,
-        f1_class=f1_class,
-        f1_hm=harmonic_mean(found.f1, f1_class),
+        precision=float(f1.precision),
+        recall=float(f1.recall),
+        f1_detect=float(f1.detect),
+        f1_class=float(f1.class_),
+        f1_hm=float(f1.hm),
         f1_by_class=by_class,
         absent=tuple(name for name in classes if name not in by_class),
     )
@@ -148,19 +157,18 @@ def total(counts: Iterable[Counts], classes: int) -> Counts:
     return reduce(add, counts, Counts(np.zeros((classes, classes), int), zero, zero))
 
 
-def _empty(truth: Labels) -> Labels:
-    none = np.zeros(0)
-    return Labels(none.astype(int), none.reshape(0, 4), none, none.astype(bool), None if truth.rles is None else ())
+class Compared(NamedTuple):
+    """One image's truths and predictions, and how they overlap."""
+
+    truth: Labels
+    prediction: Labels
+    overlap: Overlap
 
 
-def count_images(
-    truths: Mapping[str, Labels],
-    predictions: Mapping[str, Labels],
-    classes: int,
-    thresholds: Sequence[float],
-    rule: Rule = Rule(),
-) -> list[dict[str, Counts]]:
-    """The counts of every image, one mapping a threshold; what a bootstrap over micrographs draws from.
+def compare(
+    truths: Mapping[str, Labels], predictions: Mapping[str, Labels], match: str = "mask"
+) -> dict[str, Compared]:
+    """The IoUs of every image, computed once for all confidence thresholds and IoU cutoffs.
 
     An image without predictions needs no entry in `predictions`; one without
     truths needs an empty one in `truths`. Raises TemDataError for predictions
@@ -172,16 +180,37 @@ def count_images(
             f"predictions of {len(unknown)} images that have no truth, as {unknown[0]!r}; "
             "leave them out, or give the truths of all images, with no defects where there are none"
         )
-    counts: list[dict[str, Counts]] = [{} for _ in thresholds]
+    images = {}
     for name, truth in truths.items():
         prediction = predictions[name] if name in predictions else _empty(truth)
         try:
-            overlaps = overlap(truth, prediction, rule.match)
+            images[name] = Compared(truth, prediction, overlap(truth, prediction, match))
         except TemDataError as error:
             raise TemDataError(f"{name}: {error}") from error
-        for at, threshold in zip(counts, thresholds):
-            at[name] = count(match_overlap(overlaps, rule, threshold), truth, prediction, classes)
-    return counts
+    return images
+
+
+def _empty(truth: Labels) -> Labels:
+    none = np.zeros(0)
+    return Labels(none.astype(int), none.reshape(0, 4), none, none.astype(bool), None if truth.rles is None else ())
+
+
+def count_images(
+    images: Mapping[str, Compared], classes: int, rule: Rule = Rule(), threshold: float = 0.0
+) -> dict[str, Counts]:
+    """The counts of every image at one threshold and IoU cutoff; what a bootstrap over micrographs draws from."""
+    return {
+        name: count(match_overlap(image.overlap, rule, threshold), image.truth, image.prediction, classes)
+        for name, image in images.items()
+    }
+
+
+def score_images(
+    images: Mapping[str, Compared], classes: Sequence[str], rule: Rule = Rule(), threshold: float = 0.0
+) -> Scores:
+    """The scores over all images at one threshold (predictions of at least that score count) and IoU cutoff."""
+    counts = count_images(images, len(classes), rule, threshold)
+    return scores_of(total(counts.values(), len(classes)), classes, threshold)
 
 
 def sweep(
@@ -189,18 +218,14 @@ def sweep(
     predictions: Mapping[str, Labels],
     classes: Sequence[str],
     thresholds: Sequence[float] = THRESHOLDS,
-    iou: float = 0.3,
-    match: str = "mask",
-    assignment: str = "greedy",
-    ignore_ambiguous: bool = True,
+    rule: Rule = Rule(),
 ) -> list[Scores]:
-    """The scores over all images at each confidence threshold (predictions of at least that score count).
+    """The scores over all images at each confidence threshold.
 
-    `truths` and `predictions` map image names to `Labels`. Raises TemDataError
-    as `Rule` and `count_images` do.
+    `truths` and `predictions` map image names to `Labels`. Raises TemDataError as `compare` does.
     """
-    counts = count_images(truths, predictions, len(classes), thresholds, Rule(iou, match, assignment, ignore_ambiguous))
-    return [scores_of(total(at.values(), len(classes)), classes, t) for t, at in zip(thresholds, counts)]
+    images = compare(truths, predictions, rule.match)
+    return [score_images(images, classes, rule, threshold) for threshold in thresholds]
 
 
 def best(scores: Sequence[Scores]) -> Scores:
