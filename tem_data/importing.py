@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tem_data.errors import TemDataError
+from tem_data.files import read_json
 from tem_data.formats import (
     LabelTable,
     Quarantine,
@@ -22,11 +24,11 @@ from tem_data.formats import (
     required_table,
 )
 from tem_data.formats.checking import Names, alignment, centres_outside, checked_defects
-from tem_data.formats.coco import read_coco
+from tem_data.formats.coco import coco_content, read_coco, results_content, tables_of
 from tem_data.formats.fiji import read_ellipses, read_fiji
 from tem_data.formats.mask_images import read_masks
 from tem_data.micrograph import Micrograph, halved
-from tem_data.schema import Classes
+from tem_data.schema import Classes, read_dataset
 
 SOURCES = ("coco", "ellipses", "fiji", "masks")
 OPTIONAL = {
@@ -80,7 +82,7 @@ def import_micrographs(settings: Mapping[str, Any], progress: bool = True) -> tu
     paths = {table.file_name: _image_path(settings["images"], table.file_name) for table in tables}
     _add_unlabelled(settings["images"], paths.values(), quarantine)
     stems = Counter(Path(name).stem for name in paths)
-    calibrations = _calibrations(settings["calibration"])
+    calibrations = read_calibrations(settings["calibration"])
     micrographs, done = [], set()
     for table in tqdm(tables, "import", disable=not progress):
         name = table.file_name
@@ -93,6 +95,40 @@ def import_micrographs(settings: Mapping[str, Any], progress: bool = True) -> tu
         if micrograph is not None:
             micrograph = _calibrated(micrograph, table, paths[name], calibrations, quarantine)
             micrographs.append(_fitted(micrograph, table, settings["max_side"], quarantine))
+    return micrographs, quarantine
+
+
+def read_labelled(
+    path: str | os.PathLike,
+    classes: Mapping[str, Any] | None = None,
+    ignored: Sequence[str] = ("ambiguous",),
+    truth: str | os.PathLike | None = None,
+    threshold: float = 0.0,
+) -> tuple[list[Micrograph], Quarantine]:
+    """The labels of a dataset folder, or of a COCO file without its images, and what was found wrong.
+
+    For a COCO file `classes` maps each class to the names it has there (None:
+    its categories as they are), `ignored` names labels that do not count; its
+    images go by file name without extension. COCO results (a list) are those of
+    at least `threshold` on the images of the COCO file `truth`. Raises
+    TemDataError where a file cannot be read or an image has no size.
+    """
+    quarantine = Quarantine()
+    if Path(path).is_dir():
+        return [replace(m, image=None) for m in read_dataset(path)], quarantine
+    if truth is not None and Path(truth).is_file() and isinstance(read_json(path), list):
+        content = results_content(path, truth, threshold)
+    else:
+        content = coco_content(path, "images", "categories", "annotations")
+    if classes is None:
+        classes = {str(c["name"]): str(c["name"]) for c in content["categories"] if c["name"] not in ignored}
+    names = _names({"classes": classes, "ignored": list(ignored)})
+    micrographs = []
+    for table in tables_of(content, path, quarantine):
+        if table.shape is None:
+            raise TemDataError(f"{path}: image {table.file_name!r} has no `height` and `width`; add them, in px")
+        defects = checked_defects(table, table.shape, names, quarantine)
+        micrographs.append(Micrograph(Path(table.file_name).stem, None, tuple(defects), table.shape))
     return micrographs, quarantine
 
 
@@ -198,7 +234,7 @@ def _micrograph(
     return Micrograph(micrograph_id, image, tuple(defects), image.shape)
 
 
-def _calibrations(path: str | None) -> dict[str, Calibration]:
+def read_calibrations(path: str | None) -> dict[str, Calibration]:
     if path is None:
         return {}
     found = {}

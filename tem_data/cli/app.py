@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,8 +11,8 @@ from tem_data.errors import TemDataError
 
 app = typer.Typer(
     help="Few labelled electron micrographs in, more labelled micrographs out. "
-    "Steps: import or simulate, split, patch, fit-shapes, sample-masks, train-ldm, generate, train-detector, predict, "
-    "score. `dvc repro` runs them all.",
+    "Steps: import or simulate, split, patch, fit-shapes, sample-masks, train-ldm, generate or copy-paste, "
+    "train-detector, predict, score, measure, agree. `dvc repro` runs them all.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -24,6 +24,36 @@ def new_folder(path: Path) -> Path:
     if path.is_dir() and any(path.iterdir()):
         raise TemDataError(f"--out {path}: the folder is there already; remove it, or give another name")
     return path
+
+
+def class_names(text: str) -> dict[str, list[str]]:
+    """`a=b+c,d` as {a: [b, c], d: [d]}."""
+    pairs = (part.partition("=") for part in text.split(",") if part)
+    return {name.strip(): (aliases or name).strip().split("+") for name, _, aliases in pairs}
+
+
+def number_list(text: str, option: str, low: float, high: float) -> list[float]:
+    """`10,50` as [10.0, 50.0]. Raises TemDataError for what is no number from `low` to `high`."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise TemDataError(f"{option}: expected numbers with commas between, found {text!r}") from error
+    if not all(low <= number <= high for number in numbers):
+        raise TemDataError(f"{option}: expected numbers from {low:g} to {high:g}, found {text!r}")
+    return numbers
+
+
+def read_params(path: Path, *sections: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        params = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise TemDataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
+    for section in sections:
+        if not isinstance(params, dict) or not isinstance(params.get(section), dict):
+            raise TemDataError(f"{path}: expected a section {section!r} of settings; add it as params.yaml has it")
+    return params
 
 
 Dataset = Annotated[Path, typer.Argument(help="Dataset folder, as `import`, `simulate` or `patch` writes it.")]

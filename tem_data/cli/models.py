@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tem_data.cli.app import OutFolder, Params, Seed, app
-from tem_data.errors import TemDataError
+from tem_data.cli.app import OutFolder, Params, Seed, app, read_params
 from tem_data.files import work_folder
 
 
@@ -27,7 +26,7 @@ def train_ldm(
     from tem_data.diffusion.datasets import autoencoder_for, ldm_for
     from tem_data.files import whole
 
-    settings = _read_params(params, "autoencoder", "ldm")
+    settings = read_params(params, "autoencoder", "ldm")
     chosen = settings["autoencoder"] | ({"pretrained": autoencoder} if autoencoder else {})
     with work_folder(out, [chosen, settings["ldm"], seed], patches) as work:
         frozen = autoencoder_for(patches, chosen, seed, work / "autoencoder")
@@ -48,7 +47,7 @@ def generate(
     from tem_data.diffusion.datasets import generate_pairs
     from tem_data.files import whole
 
-    settings = _read_params(params, "generate")["generate"]
+    settings = read_params(params, "generate")["generate"]
     with work_folder(out, [ldm, settings, seed], masks) as work:
         generate_pairs(ldm, masks, settings, seed, work)
         with whole(out) as draft:
@@ -71,7 +70,7 @@ def train_detector(
 
     folders = [folder for folder in (patches, generated) if folder]
     pairs = [pair for folder in folders for pair in read_dataset(folder, "train")]
-    chosen = _read_params(params, "detector")["detector"]
+    chosen = read_params(params, "detector")["detector"]
     settings = read_settings(DetectorSettings, chosen, "detector")
     with work_folder(out, [chosen, seed], *folders) as work:
         detector, _ = trained(pairs, read_classes(patches).names, settings, seed, work)
@@ -105,16 +104,3 @@ def predict(
     counts = predict_folder(load_detector(detector), images, out, tile, threshold, pictures, max_side, truth)
     for name, found in counts.items():
         print(f"{name}: {found}")
-
-
-def _read_params(path: Path, *sections: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        params = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise TemDataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    for section in sections:
-        if not isinstance(params, dict) or not isinstance(params.get(section), dict):
-            raise TemDataError(f"{path}: expected a section {section!r} of settings; add it as params.yaml has it")
-    return params

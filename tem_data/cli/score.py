@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tem_data.cli.app import app
-from tem_data.errors import TemDataError
+from tem_data.cli.app import app, class_names, number_list
 
 
 class Match(StrEnum):
@@ -24,13 +23,18 @@ class Assignment(StrEnum):
     optimal = "optimal"
 
 
+MatchOption = Annotated[Match, typer.Option(help="What overlaps: masks, or their boxes.")]
+IouOption = Annotated[float, typer.Option(help="Least intersection over union of a match.")]
+AssignmentOption = Annotated[Assignment, typer.Option(help="greedy as the papers' code, or optimal.")]
+
+
 @app.command()
 def score(
     truth: Annotated[Path, typer.Argument(help="COCO ground truth.")],
     predictions: Annotated[Path, typer.Argument(help="COCO results.")],
-    match: Annotated[Match, typer.Option(help="What overlaps: masks, or their boxes.")] = Match.mask,
-    iou: Annotated[float, typer.Option(help="Least intersection over union of a match.")] = 0.3,
-    assignment: Annotated[Assignment, typer.Option(help="greedy as the papers' code, or optimal.")] = Assignment.greedy,
+    match: MatchOption = Match.mask,
+    iou: IouOption = 0.3,
+    assignment: AssignmentOption = Assignment.greedy,
     ignore: Annotated[str, typer.Option(help="Categories that count neither as found nor as missed.")] = "ambiguous",
     ignore_ambiguous: Annotated[
         bool, typer.Option(help="Leave out what matches an ignored truth, or count it as false.")
@@ -51,7 +55,7 @@ def score(
         assignment.value,
         ignore=tuple(name for name in ignore.split(",") if name),
         ignore_ambiguous=ignore_ambiguous,
-        thresholds=_numbers(thresholds),
+        thresholds=number_list(thresholds, "--thresholds", 0, 1),
     )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -59,6 +63,84 @@ def score(
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     _print_scores(result)
+    spans = [f"{name} [{low:.3f}, {high:.3f}]" for name, (low, high) in result.intervals.items() if "." not in name]
+    if spans:
+        print(f"95 % intervals at *, bootstrap over images: {', '.join(spans)}")
+    ap = result.average_precision
+    if ap.ap is not None:
+        print(f"COCO {match.value} AP {ap.ap:.3f}, AP50 {ap.ap50:.3f}, AP75 {ap.ap75:.3f} (no threshold)")
+
+
+@app.command()
+def agree(
+    a: Annotated[
+        Path, typer.Argument(help="One set of labels: a COCO file, or a dataset folder of whole micrographs.")
+    ],
+    b: Annotated[
+        Path,
+        typer.Argument(
+            help="Other labels of the same images: a second person's, or a model's COCO results with A's ids."
+        ),
+    ],
+    match: MatchOption = Match.mask,
+    iou: IouOption = 0.3,
+    assignment: AssignmentOption = Assignment.greedy,
+    classes: Annotated[
+        str, typer.Option(help="Classes, each with its names in COCO files, as '100=100_1+100_2,111,bdot=bd'.")
+    ] = "",
+    ignore: Annotated[str, typer.Option(help="Labels of COCO files that count neither as found nor as missed.")] = (
+        "ambiguous"
+    ),
+    threshold: Annotated[float, typer.Option(help="Least confidence of a model's results.", min=0, max=1)] = 0.5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two sets of labels of the same images, as between two people: the ceiling of any model's score."""
+    from tem_data.importing import read_labelled
+    from tem_data.scoring import Rule
+    from tem_data.scoring.agreement import agree as agreement_of
+
+    sets = []
+    for path in (a, b):
+        micrographs, found_wrong = read_labelled(path, class_names(classes) or None, ignore.split(","), a, threshold)
+        if found_wrong.rows:
+            print(f"{path}:\n{found_wrong.summary()}", file=sys.stderr)
+        sets.append(micrographs)
+    result = agreement_of(*sets, Rule(iou, match.value, assignment.value))
+    for path, only in ((a, result.only_in_a), (b, result.only_in_b)):
+        if only:
+            print(f"warning: {len(only)} images only in {path}, left out, as {only[0]}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+        return
+    _print_agreement(result, a, b)
+
+
+def _print_agreement(result: Any, a: Path, b: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    names = list(result.scores.classes)
+    drawn = f"{result.scenes} scenes" if result.scenes < len(result.images) else "images"
+    table = Table(title=f"{len(result.images)} images; in brackets 95 % intervals, bootstrap over {drawn}")
+    for column in ("truth", "F1_detect", "F1_class", "F1_HM", *names):
+        table.add_column(column, justify="right")
+    for path, scores, intervals in ((a, result.scores, result.intervals), (b, result.reversed, {})):
+        keys = ["f1_detect", "f1_class", "f1_hm", *(f"f1_by_class.{name}" for name in names)]
+        values = [scores.f1_detect, scores.f1_class, scores.f1_hm, *(scores.f1_by_class.get(name) for name in names)]
+        cells = ["absent" if value is None else f"{value:.3f}" for value in values]
+        spans = [f" [{intervals[key].low:.3f}, {intervals[key].high:.3f}]" if key in intervals else "" for key in keys]
+        table.add_row(path.name, *(cell + span for cell, span in zip(cells, spans)))
+    Console(width=max(120, 26 * (4 + len(names)))).print(table)
+    confusion = Table(title=f"matched pairs: rows {a.name}, columns {b.name}")
+    for column in ("", *names, "not in the other"):
+        confusion.add_column(column, justify="right")
+    counts = result.scores.counts
+    for k, name in enumerate(names):
+        missed = counts.truths[k] - counts.confusion[k].sum()
+        confusion.add_row(name, *(str(n) for n in counts.confusion[k]), str(missed))
+    extra = counts.predictions - counts.confusion.sum(0)
+    confusion.add_row("not in the other", *(str(n) for n in extra), "")
+    Console().print(confusion)
 
 
 def _print_scores(result: Any) -> None:
@@ -76,10 +158,3 @@ def _print_scores(result: Any) -> None:
         ]
         table.add_row(f"{s.threshold:g}{' *' if s is result.best else ''}", *cells)
     Console(width=max(100, 12 * (6 + len(names)))).print(table)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise TemDataError(f"--thresholds: expected numbers with commas between, found {text!r}") from error
