@@ -1,0 +1,143 @@
+"""The command that measures defects."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tem_data.cli.app import OutFolder, app, class_names, read_params
+from tem_data.cli.score import Assignment, AssignmentOption, IouOption, Match, MatchOption
+
+
+@app.command()
+def measure(
+    truth: Annotated[
+        Path, typer.Argument(help="COCO file of whole micrographs: your labels, or without any a list of images.")
+    ],
+    calibration: Annotated[
+        Path, typer.Option(help="Table with file_name, nm_per_px and, for hardening, thickness_nm.")
+    ],
+    out: OutFolder,
+    predictions: Annotated[
+        Path | None, typer.Option(help="COCO results, with masks, to measure and compare with TRUTH.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Least confidence of a prediction.", min=0, max=1)] = 0.5,
+    iou: IouOption = 0.3,
+    match: MatchOption = Match.mask,
+    assignment: AssignmentOption = Assignment.greedy,
+    classes: Annotated[
+        str, typer.Option(help="Classes, each with its names in the files, as '100=100_1+100_2,111,bdot=bd'.")
+    ] = "",
+    ignore: Annotated[str, typer.Option(help="Categories that are not measured.")] = "ambiguous",
+    frame: Annotated[
+        bool,
+        typer.Option(help="Count by an unbiased frame: ½ for a defect on an edge, ¼ on a corner. Else every one is 1."),
+    ] = False,
+    params: Annotated[
+        Path | None,
+        typer.Option(help="File with a section `materials`: size rules and α by class. Else FeCrAl's published ones."),
+    ] = None,
+) -> None:
+    """Measure sizes, shapes, densities and hardening, and how far predictions are from labels.
+
+    Writes defects.csv, micrographs.csv and summary.json. Sizes and shapes are
+    those of defects that no edge cuts; errors are (predicted - true) / true.
+    """
+    from tem_data.files import whole, write_json, write_table
+    from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, Materials
+    from tem_data.materials.coco import measure_coco
+    from tem_data.scoring.matching import Rule
+    from tem_data.settings import read_settings
+
+    section = read_params(params, "materials")["materials"] if params else {}
+    materials = read_settings(Materials, section, "materials")
+    rule, ignored = Rule(iou, match.value, assignment.value), [name for name in ignore.split(",") if name]
+    found = measure_coco(
+        truth, predictions, calibration, materials, rule, threshold, ignored, frame, class_names(classes)
+    )
+    with whole(out) as draft:
+        write_table(draft / "defects.csv", found.measurement.defects, DEFECT_COLUMNS)
+        write_table(draft / "micrographs.csv", found.measurement.micrographs, MICROGRAPH_COLUMNS)
+        write_json(draft / "summary.json", found.measurement.summary)
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    sides = {"true": found.labelled, "predicted": predictions is not None}
+    print_summary(found.measurement.summary, [side for side, present in sides.items() if present])
+
+
+def print_summary(summary: dict[str, Any], sides: list[str]) -> None:
+    """The quantities of all micrographs together, the errors where both sides are there, and what was left out."""
+    from rich.console import Console
+
+    console = Console(width=120)
+    console.print(_quantities(summary, sides))
+    if len(sides) == 2:
+        console.print(_errors(summary))
+    for key, lost in (
+        ("without_nm_per_px", "micrographs without nm_per_px, left out of all but counts and circularity"),
+        ("without_thickness_nm", "micrographs without thickness_nm, left out of volume density and hardening"),
+        ("without_barrier_strength", "classes without materials.barrier_strength, left out of hardening"),
+    ):
+        if names := summary[key]:
+            print(f"{lost}: {len(names)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})")
+
+
+def _quantities(summary: dict[str, Any], sides: list[str]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"{summary['micrographs']} micrographs together")
+    head = ("number", "of which\ncut", "size, nm", "Heywood\ncircularity", "density,\n1e-4 nm⁻²", "density,\n1e21 m⁻³")
+    for column in ("class", "", *head, "hardening, MPa\nlinear", "hardening, MPa\nquadrature"):
+        table.add_column(column, justify="right")
+    for name, values in summary["classes"].items():
+        for side in sides:
+            of = {key.removeprefix(f"{side}_"): value for key, value in values["pooled"].items()}
+            table.add_row(
+                name,
+                side,
+                _text(of["count"], "g"),
+                str(of["cut"]),
+                f"{_text(of['mean_size_nm'], '.1f')} ± {_text(of['std_size_nm'], '.1f')}",
+                _text(of["mean_circularity"], ".3f"),
+                _text(of["areal_density_1e-4_per_nm2"], ".3g"),
+                _text(of["volume_density_1e21_per_m3"], ".3g"),
+                _text(of["hardening_linear_mpa"], ".1f"),
+                _text(of["hardening_quadrature_mpa"], ".1f"),
+            )
+    return table
+
+
+ERRORS = {
+    "size": "mean_size_nm",
+    "size,\nfound only": "found_mean_size_nm",
+    "circularity": "mean_circularity",
+    "circularity,\nfound only": "found_mean_circularity",
+    "areal density": "areal_density_1e-4_per_nm2",
+    "hardening\nlinear": "hardening_linear_mpa",
+    "hardening\nquadrature": "hardening_quadrature_mpa",
+}
+
+
+def _errors(summary: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="Errors, %: mean magnitude ± its deviation over micrographs; in brackets of all together")
+    for column in ("class", *ERRORS):
+        table.add_column(column, justify="right")
+    for name, values in summary["classes"].items():
+        table.add_row(name, *(_error(values, quantity) for quantity in ERRORS.values()))
+    return table
+
+
+def _error(values: dict[str, Any], quantity: str) -> str:
+    over, pooled = values["per_micrograph"][quantity]["percent_error"], values["pooled"][f"{quantity}_error_percent"]
+    if pooled is None:
+        return "–"
+    return f"{_text(over['mean_absolute'], '.1f')} ± {_text(over['std_absolute'], '.1f')} ({pooled:+.1f})"
+
+
+def _text(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
