@@ -1,14 +1,17 @@
-"""Split micrographs by whole scenes, before anything else.
+"""The split table: which micrographs train, validate and test, by whole scenes.
 
 A split table has one row a micrograph: `micrograph_id`, `scene`, and for each
-split k `split{k}_role` (train, validation or test; empty: left out) and
-`split{k}_rank` (1, 2, … within the role). A training size n counts validation
-in: the first n/5 of validation and the rest of n from training, so sizes nest.
+split k `split{k}_role` (train, validation or test; empty: in none) and
+`split{k}_rank` (1, 2, … within the role). Where a percentage or a group is left
+out, `split{k}_left_out` says which, and `group` the group of each micrograph. A
+training size n counts validation in: the first n/5 of validation and the rest
+of n from training, so sizes nest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,44 +20,7 @@ from tem_data.errors import TemDataError
 
 ROLES = ("train", "validation", "test")
 VALIDATION_SHARE = 0.2
-
-
-def random_splits(scene: Mapping[str, str], splits: int, test: int, validation: int, seed: int) -> list[dict[str, str]]:
-    """A split table of `splits` random splits by whole scenes.
-
-    Whole scenes are dealt in random order to test, until it holds `test`
-    micrographs, then to validation, then to training; a scene that would
-    overfill a role goes to the next. Raises TemDataError where the scenes do
-    not allow it.
-    """
-    rows = {m: {"micrograph_id": m, "scene": scene[m]} for m in sorted(scene)}
-    for k in range(1, splits + 1):
-        roles = _deal(scene, {"test": test, "validation": validation}, np.random.default_rng([seed, k]))
-        for role in ROLES:
-            for rank, member in enumerate(roles[role], 1):
-                rows[member] |= {f"split{k}_role": role, f"split{k}_rank": str(rank)}
-    return list(rows.values())
-
-
-def _deal(scene: Mapping[str, str], wanted: Mapping[str, int], rng: np.random.Generator) -> dict[str, list[str]]:
-    names = sorted(set(scene.values()))
-    members = {name: sorted(m for m in scene if scene[m] == name) for name in names}
-    dealt: dict[str, list[str]] = {role: [] for role in ROLES}
-    for name in rng.permutation(names).tolist():
-        fits = (role for role in wanted if len(dealt[role]) + len(members[name]) <= wanted[role])
-        dealt[next(fits, "train")] += members[name]
-    for role, count in wanted.items():
-        if len(dealt[role]) != count:
-            raise TemDataError(
-                f"split.{role}: {count} micrographs asked for, but whole scenes give only {len(dealt[role])} of "
-                f"{len(scene)} micrographs in {len(names)} scenes; lower split.test or split.validation, or "
-                "take another split.seed"
-            )
-    if not dealt["train"]:
-        raise TemDataError(
-            f"all {len(scene)} micrographs went to test and validation; lower split.test or split.validation"
-        )
-    return {role: rng.permutation(dealt[role]).tolist() for role in ROLES}
+ALL = "all"
 
 
 def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], path: str) -> list[dict[str, str]]:
@@ -69,7 +35,8 @@ def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], p
     rows = {m: {"micrograph_id": m, "scene": scene[m]} for m in sorted(scene)}
     for number, line in enumerate(table, 2):
         where = f"{path} row {number}"
-        name, roles_and_ranks = _checked_line(line, where)
+        roles_and_ranks = _checked_line(line, where)
+        name = micrograph_named(line, rows)
         if not any(value in ROLES for value in roles_and_ranks.values()):
             continue
         if name not in rows:
@@ -77,22 +44,39 @@ def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], p
         if len(rows[name]) > 2:
             raise TemDataError(f"{where}: {name!r} is there twice; expected one row a micrograph")
         rows[name] |= roles_and_ranks
-    dealt = list(rows.values())
-    for split in sorted(
-        {c.removeprefix("split").removesuffix("_role") for r in dealt for c in r if c.endswith("_role")}
-    ):
-        for cut in cut_scenes(dealt, split):
-            tied = [f"{r['micrograph_id']} ({r.get(f'split{split}_role')})" for r in dealt if r["scene"] == cut]
+    return check_splits(list(rows.values()), path)
+
+
+def check_splits(rows: list[dict[str, str]], path: str) -> list[dict[str, str]]:
+    """The rows of a split table as they are. Raises TemDataError for a micrograph that is there twice, a cut scene."""
+    for name, times in Counter(row["micrograph_id"] for row in rows).items():
+        if times > 1:
+            raise TemDataError(f"{path}: {name!r} is there twice; expected one row a micrograph")
+    for split in numbers_of_splits(rows):
+        for cut in cut_scenes(rows, split):
+            tied = [f"{r['micrograph_id']} ({r.get(f'split{split}_role')})" for r in rows if r["scene"] == cut]
             raise TemDataError(
                 f"{path}: split {split} cuts a scene, micrographs that show an overlapping field: {', '.join(tied)}; "
                 "give them one role (results/overlaps.csv lists what ties them)"
             )
-    return dealt
+    return rows
 
 
-def _checked_line(line: Mapping[str, str], where: str) -> tuple[str, dict[str, str]]:
+def numbers_of_splits(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The `k` of all `split{k}_role`, in ascending order."""
+    columns = {column for row in rows for column in row if column.endswith("_role")}
+    return sorted((c.removeprefix("split").removesuffix("_role") for c in columns), key=lambda k: (len(k), k))
+
+
+def micrograph_named(line: Mapping[str, str], known: Container[str]) -> str:
+    """The id of the micrograph that a row names by `micrograph_id` or `file_name`, made as importing makes it."""
+    file_name = line.get("file_name") or ""
+    with_folder = file_name.replace("/", "_")
+    return line.get("micrograph_id") or (with_folder if with_folder in known else Path(file_name).stem)
+
+
+def _checked_line(line: Mapping[str, str], where: str) -> dict[str, str]:
     line = {column: value or "" for column, value in line.items() if column}
-    name = line.get("micrograph_id") or Path(line.get("file_name", "")).stem
     roles = {k: {"val": "validation"}.get(v, v) for k, v in line.items() if k.endswith("_role")}
     for column, role in roles.items():
         if role and role not in ROLES:
@@ -101,7 +85,7 @@ def _checked_line(line: Mapping[str, str], where: str) -> tuple[str, dict[str, s
     for column, rank in ranks.items():
         if rank and not rank.isdecimal():
             raise TemDataError(f"{where}: {column} is {rank!r}; expected 1, 2, … or nothing")
-    return name, roles | ranks
+    return roles | ranks
 
 
 def cut_scenes(rows: Sequence[Mapping[str, str]], split: int | str) -> list[str]:
@@ -113,13 +97,15 @@ def cut_scenes(rows: Sequence[Mapping[str, str]], split: int | str) -> list[str]
     return sorted(scene for scene, held in roles.items() if len(held) > 1)
 
 
-def members(rows: Sequence[Mapping[str, str]], split: int, size: int) -> dict[str, list[str]]:
+def members(rows: Sequence[Mapping[str, str]], split: int, size: int | str) -> dict[str, list[str]]:
     """The micrographs of each role of a split at training size `size`, by rank; `test` is always all of it.
+
+    Size `all` takes all that the split has, as where splits leave out more and more.
 
     Raises TemDataError where the table does not hold that split, or not that many micrographs.
     """
     column = f"split{split}_role"
-    if size < 2:
+    if size != ALL and size < 2:
         raise TemDataError(f"study size {size}; expected at least 2, as validation takes one micrograph")
     if not any(column in row for row in rows):
         raise TemDataError(f"the split table has no {column}; raise split.count or lower study.splits in params.yaml")
@@ -129,6 +115,8 @@ def members(rows: Sequence[Mapping[str, str]], split: int, size: int) -> dict[st
     }
     if not by_role["test"]:
         raise TemDataError(f"split {split} of the split table has no test micrograph; give some the role test")
+    if size == ALL:
+        return {role: [row["micrograph_id"] for row in by_role[role]] for role in ROLES}
     take = {"validation": max(1, round(size * VALIDATION_SHARE))}
     take["train"] = size - take["validation"]
     for role, count in take.items():
