@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycocotools import mask as rle_ops
 
-ORIGINS = ("exp", "builtin", "sim", "gen")
+RECORDED = ("exp", "builtin")
+ORIGINS = (*RECORDED, "sim", "gen", "copypaste")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ or patch:
 | objects | id, category (ClassLabel), bbox (x, y, w, h px), area (px²), segmentation (COCO RLE), ignore |
 | micrograph_id, scene, specimen | str |
 | nm_per_px, thickness_nm | float, null where unknown |
-| origin | exp, builtin, sim or gen |
+| origin | exp, builtin, sim, gen or copypaste |
 | x, y, symmetry | the window of the micrograph that a patch is |
 | seed, checkpoint | what makes a drawn mask or generated patch again |
 """
@@ -184,11 +184,11 @@ def read_classes(folder: str | os.PathLike) -> Classes:
         raise TemDataError(f"{readme}: expected the README of a dataset folder written by tem_data") from error
 
 
-def count_rows(folder: str | os.PathLike, split: str) -> int:
-    """How many rows a split has."""
+def count_rows(folder: str | os.PathLike, split: str | None = None) -> int:
+    """How many rows one split has, or all."""
     from pyarrow import parquet
 
-    shards = Path(folder, "data").glob(f"{split}-*.parquet")
+    shards = Path(folder, "data").glob(f"{split or '*'}-*.parquet")
     return sum(parquet.read_metadata(shard).num_rows for shard in shards)
 
 

@@ -63,6 +63,9 @@ HELP = {
     "train-detector": "Train Mask R-CNN",
     "predict": "Find the defects",
     "score": "Score predictions",
+    "agree": "two sets of labels",
+    "measure": "Measure sizes",
+    "copy-paste": "the control that generated pairs must beat",
 }
 
 
@@ -122,6 +125,8 @@ def test_the_steps_that_need_no_network_follow_each_other(run):
     run("split", "micrographs", "-o", "splits.csv", "--test", 2, "--validation", 1, "--count", 2)
     roles = [row["split2_role"] for row in read_table("splits.csv")]
     assert sorted(roles) == ["test"] * 2 + ["train"] * 5 + ["validation"]
+    by_percent = ("--scheme", "leave_out_percent", "--percents", "25,50", "--validation", 1)
+    assert "left out: 50 % (test is 50.0 %)" in run("split", "micrographs", "-o", "percents.csv", *by_percent)
 
     cut = ("--size", 32, "--stride", 16, "--count", 20, "--n", 5, "--split", 2)
     assert "20 train, 9 validation, 18 test" in run("patch", "micrographs", "splits.csv", "-o", "patches", *cut)
@@ -191,6 +196,7 @@ PARAMS = ("--params", "params.yaml")
     [
         (("import", "gone", "gone.json", "-o", "x"), "gone"),
         (("split", "gone", "-o", "x", "--test", 1, "--validation", 1), "gone/README.md"),
+        (("split", "gone", "-o", "x", "--percents", "ten"), "--percents: expected numbers"),
         (("patch", "gone", "gone.csv", "-o", "x"), "gone.csv"),
         (("fit-shapes", "gone", "-o", "x"), "gone/README.md"),
         (("sample-masks", "gone.json", "-o", "x"), "gone.json"),

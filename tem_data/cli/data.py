@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tem_data.cli.app import Dataset, OutFile, OutFolder, Seed, app
+from tem_data.cli.app import Dataset, OutFile, OutFolder, Seed, app, class_names, number_list
 from tem_data.errors import TemDataError
 
 MinAreaPx = Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².")]
@@ -19,6 +19,14 @@ class Source(StrEnum):
     ellipses = "ellipses"
     fiji = "fiji"
     masks = "masks"
+
+
+class Scheme(StrEnum):
+    random = "random"
+    table = "table"
+    k_fold = "k_fold"
+    leave_out_percent = "leave_out_percent"
+    leave_one_group_out = "leave_one_group_out"
 
 
 @app.command("import")
@@ -83,8 +91,8 @@ def import_(
         "annotations": str(annotations),
         "calibration": calibration and str(calibration),
         "max_side": max_side,
-        "classes": _names(classes),
-        "ignored": _names(ignored),
+        "classes": class_names(classes),
+        "ignored": class_names(ignored),
         "columns": _pairs(columns),
         "class_numbers": _numbered(class_numbers),
         "mask_values": _numbered(mask_values),
@@ -123,20 +131,52 @@ def simulate(
 def split(
     dataset: Dataset,
     out: OutFile,
-    test: Annotated[int, typer.Option(help="Test micrographs.")],
-    validation: Annotated[int, typer.Option(help="Validation micrographs, which choose thresholds.")],
-    count: Annotated[int, typer.Option(help="How many splits.")] = 1,
+    scheme: Annotated[
+        Scheme,
+        typer.Option(
+            help="random: --test micrographs. table: the roles of --table. k_fold: every scene is test once. "
+            "leave_out_percent: --percents of the micrographs are test. leave_one_group_out: each group in turn is."
+        ),
+    ] = Scheme.random,
+    test: Annotated[int, typer.Option(help="random: test micrographs.")] = 8,
+    validation: Annotated[
+        int,
+        typer.Option(
+            help="Validation micrographs, which choose thresholds. Except at random, as near as scenes allow, "
+            "and at most a fifth of what is not test."
+        ),
+    ] = 2,
+    count: Annotated[
+        int, typer.Option(help="random: how many splits. k_fold: folds. leave_out_percent: splits for each percentage.")
+    ] = 1,
+    percents: Annotated[str, typer.Option(help="leave_out_percent: test shares, %.")] = "10,25,50,75,90",
+    group: Annotated[
+        str,
+        typer.Option(
+            help="leave_one_group_out: a column of --table, or without one specimen, nm_per_px, thickness_nm or origin."
+        ),
+    ] = "specimen",
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="table: file_name, split1_role, split1_rank, … leave_one_group_out: file_name and the column of "
+            "groups; the calibration table will do."
+        ),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Deal micrographs to training, validation and test by whole scenes; writes a table."""
     from tem_data.files import write_table
     from tem_data.schema import read_dataset
-    from tem_data.splits import random_splits
+    from tem_data.split_schemes import SplitSettings, describe_splits, make_splits
 
-    scene = {m.micrograph_id: m.scene for m in read_dataset(dataset)}
-    rows = random_splits(scene, count, test, validation, seed)
+    shares = number_list(percents, "--percents", 0, 100)
+    settings = SplitSettings(scheme.value, table and str(table), group, shares, count, test, validation, seed)
+    rows = make_splits(settings, read_dataset(dataset))
     write_table(out, rows, list(dict.fromkeys(column for row in rows for column in row)))
-    print(f"{out}: {len(rows)} micrographs of {len(set(scene.values()))} scenes")
+    for line in describe_splits(rows):
+        print(line)
+    print(f"{out}: {len(rows)} micrographs of {len({row['scene'] for row in rows})} scenes")
 
 
 @app.command()
@@ -209,10 +249,21 @@ def sample_masks(
     write_dataset(out, {"train": masks}, Classes(tuple(fitted.classes)), "Simulated masks (SIM).")
 
 
-def _names(text: str) -> dict[str, list[str]]:
-    """`a=b+c,d` as {a: [b, c], d: [d]}."""
-    pairs = (part.partition("=") for part in text.split(",") if part)
-    return {name.strip(): (aliases or name).strip().split("+") for name, _, aliases in pairs}
+@app.command("copy-paste")
+def copy_paste(
+    patches: Annotated[Path, typer.Argument(help="Dataset folder written by `patch`; its split train is used.")],
+    out: OutFolder,
+    count: Annotated[int, typer.Option(help="How many patches.", min=1)] = 1000,
+    seed: Seed = 0,
+) -> None:
+    """Paste experimental defects onto experimental patches: the control that generated pairs must beat."""
+    from tem_data.copy_paste import copy_paste_patches
+    from tem_data.schema import read_classes, read_dataset, write_dataset
+
+    classes = read_classes(patches)
+    pasted = copy_paste_patches(list(read_dataset(patches, "train")), count, seed)
+    write_dataset(out, {"train": pasted}, classes, "Copy-paste pairs.")
+    print(f"{out}: {count} patches with pasted defects")
 
 
 def _pairs(text: str) -> dict[str, str] | None:

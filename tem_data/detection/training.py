@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from tem_data.detection.model import Detector, DetectorSettings, detector_config, new_detector
 from tem_data.errors import TemDataError
 from tem_data.files import whole
-from tem_data.micrograph import Micrograph
+from tem_data.micrograph import RECORDED, Micrograph
 
 WARM_UP = 1000
 
@@ -31,8 +32,8 @@ def train_detector(
     """A detector trained on `patches`, and its losses, one dict per ten iterations.
 
     Defects marked `ignore` are not shown to it. From scratch, grey levels are
-    normalised by the patches that were not generated, so that adding generated
-    ones changes nothing else. What iteration k does follows
+    normalised by the patches as they were recorded, so that adding generated or
+    pasted ones changes nothing else. What iteration k does follows
     from `(seed, k)` alone, and the folder `checkpoints` keeps the state every
     `checkpointing_steps`: a training that was killed goes on where it stood and
     ends in the same weights. Raises TemDataError where there is nothing to
@@ -40,7 +41,7 @@ def train_detector(
     """
     if not any(not d.ignore for patch in patches for d in patch.defects):
         raise TemDataError("the training patches hold no defect to learn from; look at the patch stage's counts")
-    recorded = [patch for patch in patches if patch.origin != "gen"] or patches
+    recorded = [patch for patch in patches if patch.origin in RECORDED] or patches
     grey = np.concatenate([patch.image.ravel()[::16] for patch in recorded])
     cfg = detector_config(settings, classes, float(grey.mean()), float(max(grey.std(), 1.0)))
     detector = new_detector(cfg, classes, settings.weights, seed)
@@ -122,8 +123,13 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> list[int
     picked = []
     for position in range(step * batch_size, (step + 1) * batch_size):
         epoch, place = divmod(position, count)
-        picked.append(int(np.random.default_rng([seed, 1, epoch]).permutation(count)[place]))
+        picked.append(int(_epoch_order(count, seed, epoch)[place]))
     return picked
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, 1, epoch]).permutation(count)
 
 
 def _step_seed(seed: int, step: int) -> int:

@@ -19,7 +19,7 @@ from tem_data.diffusion.training import History
 from tem_data.errors import TemDataError
 from tem_data.files import fingerprint, is_main_process
 from tem_data.micrograph import Micrograph, class_mask
-from tem_data.schema import read_classes, read_dataset, write_readme, write_shard
+from tem_data.schema import count_rows, read_classes, read_dataset, write_readme, write_shard
 
 
 def read_pairs(patches: str | os.PathLike, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def generate_pairs(
         pairs = [replace(mask, image=image, origin="gen", checkpoint=checkpoint) for mask, image in zip(drawn, images)]
         write_shard(path, pairs, classes)
 
-    generate(pipeline, items(), write, Path(folder, "data"), settings, total=sum(1 for _ in read_dataset(masks)))
+    generate(pipeline, items(), write, Path(folder, "data"), settings, total=count_rows(masks))
     if is_main_process():
         write_readme(folder, classes, f"Generated pairs (GEN) of checkpoint {checkpoint}.")
     PartialState().wait_for_everyone()
