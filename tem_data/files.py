@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,26 @@ def read_table(path: str | os.PathLike) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise TemDataError(f"{path}: expected a CSV file in UTF-8 ({error}); give the path of one") from error
+
+
+def read_numbers(path: str | os.PathLike, text: Collection[str]) -> list[dict[str, Any]]:
+    """A table of numbers, None where a cell is empty; the columns named in `text` stay as they are.
+
+    Raises TemDataError as `read_table` does, and for a cell that is no number.
+    """
+
+    def value(column: str, cell: str, row: int) -> Any:
+        try:
+            return cell if column in text else float(cell) if cell else None
+        except ValueError as error:
+            raise TemDataError(
+                f"{path} row {row}: {column}: expected a number, found {cell!r}; make it anew"
+            ) from error
+
+    return [
+        {column: value(column, cell, row) for column, cell in line.items()}
+        for row, line in enumerate(read_table(path), 2)
+    ]
 
 
 def fingerprint(settings: Any, *paths: str | os.PathLike) -> str:

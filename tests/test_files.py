@@ -1,7 +1,17 @@
 import pytest
 
 from tem_data.errors import TemDataError
-from tem_data.files import fingerprint, move, read_json, read_table, whole, work_folder, write_json, write_table
+from tem_data.files import (
+    fingerprint,
+    move,
+    read_json,
+    read_numbers,
+    read_table,
+    whole,
+    work_folder,
+    write_json,
+    write_table,
+)
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -131,3 +141,12 @@ def test_partial_work_of_another_version_of_the_package_is_thrown_away(tmp_path,
             assert (work / "half").exists() == kept
             (work / "half").touch()
             raise KeyboardInterrupt
+
+
+def test_numbers_of_a_table_are_numbers_and_what_is_empty_is_none(tmp_path):
+    write_table(tmp_path / "t.csv", [{"class": "100", "size": 2.5}, {"class": "", "size": None}], ["class", "size"])
+    rows = read_numbers(tmp_path / "t.csv", ["class"])
+    assert rows == [{"class": "100", "size": 2.5}, {"class": "", "size": None}]
+    with pytest.raises(TemDataError, match="t.csv row 2: class: expected a number, found 'x'"):
+        write_table(tmp_path / "t.csv", [{"class": "x"}], ["class"])
+        read_numbers(tmp_path / "t.csv", [])
