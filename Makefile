@@ -8,7 +8,7 @@ DETECTRON2 := sal-detectron2==0.7.2
 run: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc plots show -o plots
-	PATH="$(CURDIR)/$(BIN):$$PATH" dvc metrics show results/*-*-*/metrics.json
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc metrics show results/runs/*/*/metrics.json
 
 test: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest

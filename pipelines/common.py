@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from tem_data.errors import TemDataError
-from tem_data.importing import classes_of
-from tem_data.schema import Classes
+from tem_data.splits import ALL
+from tem_data.study import check_arms
 
 MICROGRAPHS = Path("data/micrographs")
 RESULTS = Path("results")
@@ -25,11 +25,13 @@ class Cell:
     """One split and training size, and one independent run of it.
 
     Datasets and models, which DVC keeps, lie in `data` and `folder`; tables and
-    figures, which git keeps, in `data_results` and `results`.
+    figures, which git keeps, in `data_results` and `results`. An arm has a
+    folder of its own within `folder`, `results`, `folder / "pairs"` (what it adds
+    to the experimental patches) and `folder / "found"` (on test micrographs).
     """
 
     split: int
-    size: int
+    size: int | str
     run: int = 0
 
     @property
@@ -42,32 +44,34 @@ class Cell:
 
     @property
     def data_results(self) -> Path:
-        return RESULTS / self.data.name
+        return RESULTS / "cells" / self.data.name
 
     @property
     def results(self) -> Path:
-        return RESULTS / self.folder.name
+        return RESULTS / "runs" / self.folder.name
 
     @property
     def seed(self) -> int:
         """Independent runs differ in everything that is drawn; so do splits and sizes."""
-        return self.run * 1_000_000 + self.split * 10_000 + self.size
+        return self.run * 1_000_000 + self.split * 10_000 + (0 if self.size == ALL else self.size)
 
 
 def read_params() -> dict[str, Any]:
-    return yaml.safe_load(Path("params.yaml").read_text())
-
-
-def classes_in_force(params: dict[str, Any]) -> Classes:
-    return classes_of(params)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    check_arms(params["study"])
+    return params
 
 
 def parse_cell(*names: str) -> argparse.Namespace:
     """The command line of a stage under `matrix`: `--split`, `--size`, and `--run` and `--arm` where they are named."""
     parser = argparse.ArgumentParser()
     for name in names:
-        parser.add_argument(f"--{name}", type=str if name == "arm" else int, required=True)
+        parser.add_argument(f"--{name}", type={"arm": str, "size": _size}.get(name, int), required=True)
     return parser.parse_args()
+
+
+def _size(text: str) -> int | str:
+    return text if text == ALL else int(text)
 
 
 def stage(main: Callable[[], None]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.common import MICROGRAPHS, SPLITS, Cell, classes_in_force, parse_cell, read_params, stage
+from pipelines.common import MICROGRAPHS, SPLITS, Cell, parse_cell, read_params, stage
 from tem_data.files import read_table
+from tem_data.importing import classes_of
 from tem_data.schema import read_dataset
 from tem_data.shapes import fit_shapes, save_shapes
 from tem_data.splits import members
@@ -13,7 +14,7 @@ def main() -> None:
     args = parse_cell("split", "size")
     training = set(members(read_table(SPLITS), args.split, args.size)["train"])
     micrographs = (m for m in read_dataset(MICROGRAPHS) if m.micrograph_id in training)
-    shapes = fit_shapes(micrographs, classes_in_force(read_params()).names)
+    shapes = fit_shapes(micrographs, classes_of(read_params()).names)
     save_shapes(shapes, Cell(args.split, args.size).data / "shapes.json")
     for name, fitted in shapes.classes.items():
         print(f"{name}: {len(fitted.major)} whole defects fitted")

@@ -11,10 +11,11 @@ def main() -> None:
     args = parse_cell("split", "size", "run")
     cell, settings = Cell(args.split, args.size, args.run), read_params()["generate"]
     masks, ldm = cell.folder / "masks", cell.folder / "ldm"
-    with work_folder(cell.folder / "generated", settings, masks, ldm) as work:
+    pairs = cell.folder / "pairs" / "exp_gen"
+    with work_folder(pairs, settings, masks, ldm) as work:
         generate_pairs(ldm, masks, settings, cell.seed, work)
         if is_main_process():
-            move(work, cell.folder / "generated")
+            move(work, pairs)
 
 
 if __name__ == "__main__":

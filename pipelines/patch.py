@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.common import MICROGRAPHS, SPLITS, Cell, classes_in_force, parse_cell, read_params, stage
+from pipelines.common import MICROGRAPHS, SPLITS, Cell, parse_cell, read_params, stage
 from tem_data.files import read_table, write_json
+from tem_data.formats.coco import coco_truth
+from tem_data.importing import classes_of
 from tem_data.micrograph import count_by_class
 from tem_data.patches import cut_roles
 from tem_data.schema import read_dataset, write_dataset
@@ -15,13 +17,17 @@ def main() -> None:
     cell, params = Cell(args.split, args.size), read_params()
     settings = params["patch"]
     by_role = members(read_table(SPLITS), args.split, args.size)
-    patches = cut_roles(read_dataset(MICROGRAPHS), by_role, seed=cell.seed, **settings)
+    micrographs = {m.micrograph_id: m for m in read_dataset(MICROGRAPHS)}
+    patches = cut_roles(micrographs.values(), by_role, seed=cell.seed, **settings)
     title = f"Patches of {settings['size']} px: split {args.split}, {args.size} training and validation micrographs."
-    write_dataset(cell.data / "patches", patches, classes_in_force(params), title)
+    classes = classes_of(params)
+    write_dataset(cell.data / "patches", patches, classes, title)
+    write_json(cell.data / "truth.json", coco_truth(patches["test"], classes))
     report = {
         role: {
             "micrographs": len(by_role[role]),
             "patches": len(patches[role]),
+            "labelled": count_by_class(micrographs[name] for name in by_role[role]),
             "defects": count_by_class(patches[role]),
         }
         for role in patches

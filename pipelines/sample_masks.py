@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage
+from pipelines.common import Cell, parse_cell, read_params, stage
+from tem_data.importing import classes_of
 from tem_data.patches import ignore_slivers
 from tem_data.sampler import sample_mask
 from tem_data.schema import count_rows, write_dataset
@@ -17,7 +18,7 @@ def main() -> None:
     count = round(settings["per_patch"] * count_rows(cell.data / "patches", "train"))
     drawn = (sample_mask(shapes, size, cell.seed, i, settings["overlap"]) for i in range(count))
     masks = (ignore_slivers(mask, least) for mask in drawn)
-    write_dataset(cell.folder / "masks", {"train": masks}, classes_in_force(params), "Simulated masks (SIM).")
+    write_dataset(cell.folder / "masks", {"train": masks}, classes_of(params), "Simulated masks (SIM).")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Train a Mask R-CNN: on experimental patches (arm exp), or on these and the generated ones (arm exp_gen)."""
+"""Train a Mask R-CNN: on experimental patches (arm exp), or on these and the pairs of another arm."""
 
 from __future__ import annotations
 
-from pipelines.common import Cell, classes_in_force, parse_cell, read_params, stage
+from pipelines.common import Cell, parse_cell, read_params, stage
 from tem_data.files import work_folder, write_table
+from tem_data.importing import classes_of
 from tem_data.schema import read_dataset
 from tem_data.settings import read_settings
 
@@ -14,13 +15,13 @@ def main() -> None:
 
     args = parse_cell("split", "size", "run", "arm")
     cell, params = Cell(args.split, args.size, args.run), read_params()
-    folders = [cell.data / "patches"] + [cell.folder / "generated"] * (args.arm == "exp_gen")
+    folders = [cell.data / "patches"] + [cell.folder / "pairs" / args.arm] * (args.arm != "exp")
     patches = [patch for folder in folders for patch in read_dataset(folder, "train")]
     settings = read_settings(DetectorSettings, params["detector"], "detector")
     with work_folder(cell.folder / args.arm, params["detector"], *folders) as work:
-        detector, history = train_detector(patches, classes_in_force(params).names, settings, cell.seed, work)
+        detector, history = train_detector(patches, classes_of(params).names, settings, cell.seed, work)
         save_detector(detector, cell.folder / args.arm)
-        write_table(cell.results / f"{args.arm}_loss.csv", history, list(history[0]))
+        write_table(cell.results / args.arm / "loss.csv", history, list(history[0]))
 
 
 if __name__ == "__main__":

@@ -11,35 +11,35 @@ from typing import Any
 import jinja2
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
+from tem_data import report
 from tem_data.errors import TemDataError
 from tem_data.figures import F1_NAMES
-from tem_data.files import read_json
+from tem_data.files import read_json, read_numbers
+from tem_data.study import ARMS
+from tem_data.study_report import gain_table
 
-ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN"}
 
-
-def read_study(results: str | os.PathLike, study: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
-    """One entry for each split and size: its counts, its autoencoder and the metrics of its runs.
+def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry for each split and size: its counts, its autoencoder and, by arm, the metrics of each of its runs.
 
     Raises TemDataError where a run has no metrics yet.
     """
     cells = []
     for split in study["splits"]:
         for size in study["sizes"]:
-            folder = Path(results, f"{split}-{size}")
-            runs = [Path(results, f"{split}-{size}-{run}", "metrics.json") for run in study["runs"]]
-            for path in runs:
-                if not path.is_file():
-                    raise TemDataError(f"{path} is missing; run `dvc repro` to its end first")
-            cells.append(
-                {
-                    "split": split,
-                    "size": size,
-                    "patches": read_json(folder / "patches.json"),
-                    "autoencoder": read_json(folder / "autoencoder.json"),
-                    "runs": [read_json(path) for path in runs],
+            folder = Path(results, "cells", f"{split}-{size}")
+            entry = {"split": split, "size": size, "patches": read_json(folder / "patches.json"), "runs": []}
+            if study["generated"]:
+                entry["autoencoder"] = read_json(folder / "autoencoder.json")
+            for run in study["runs"]:
+                paths = {
+                    arm: Path(results, "runs", f"{split}-{size}-{run}", arm, "metrics.json") for arm in study["arms"]
                 }
-            )
+                for path in paths.values():
+                    if not path.is_file():
+                        raise TemDataError(f"{path} is missing; run `dvc repro` to its end first")
+                entry["runs"].append({arm: read_json(path) for arm, path in paths.items()})
+            cells.append(entry)
     return cells
 
 
@@ -53,13 +53,15 @@ def score_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The lines of the score table: split, size, arm, number of runs, and each score with its spread."""
     rows = []
     for cell in cells:
-        for arm, name in ARMS.items():
+        for arm in cell["runs"][0]:
             runs = [run[arm] for run in cell["runs"]]
-            row = {"split": cell["split"], "n": cell["size"], "arm": name, "runs": len(runs)}
+            row = {"split": cell["split"], "n": cell["size"], "arm": ARMS[arm], "runs": len(runs)}
             row |= {label: spread([run[key] for run in runs]) for key, label in F1_NAMES.items()}
             for category in dict.fromkeys(name for run in runs for name in run["f1_by_class"]):
                 found = [run["f1_by_class"][category] for run in runs if category in run["f1_by_class"]]
                 row[f"F1 {category}"] = spread(found)
+            if all(run["ap"] is not None for run in runs):
+                row["AP"] = spread([run["ap"] for run in runs])
             row["best on test"] = spread([run["best_on_test"]["f1_hm"] for run in runs])
             rows.append(row)
     return rows
@@ -68,7 +70,7 @@ def score_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a Markdown table; a column for every key that any row has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    lines = [columns, ["---"] * len(columns), *([str(row.get(c, "")) for c in columns] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([report.cell(row.get(c, "")) for c in columns] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -77,17 +79,21 @@ def render_cards(results: str | os.PathLike, templates: str | os.PathLike, param
     study, settings, profile = params["study"], params["cards"], params["profile"]
     simulated = params["import"]["source"] == "builtin"
     cells = read_study(results, study)
+    names = ("split", "size", "baseline", "arm", "score")
+    gained = gain_table(read_numbers(Path(results, "study", "gains.csv"), names))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates), undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     content = {
         "profile": profile,
         "simulated": simulated,
+        "generated": bool(study["generated"]),
         "rule": params["evaluate"],
         "import_report": read_json(Path(results, "import.json")),
         "leaks": read_json(Path(results, "leaks.json")),
         "cells": cells,
         "scores": markdown_table(score_rows(cells)),
+        "gains": markdown_table(gained) if gained else "",
     }
     heads = {
         "dataset": DatasetCardData(
@@ -111,6 +117,8 @@ def render_cards(results: str | os.PathLike, templates: str | os.PathLike, param
             eval_results=_eval_results(cells, settings["dataset"] or profile),
         ),
     }
+    if not study["generated"]:
+        del heads["ldm"]
     return {
         f"{name}.md": environment.get_template(f"{name}.md.jinja").render(**content, head=head.to_yaml())
         for name, head in heads.items()
@@ -123,7 +131,7 @@ def _eval_results(cells: Sequence[Mapping[str, Any]], dataset: str) -> list[Eval
         EvalResult(
             task_type="object-detection",
             dataset_type=dataset,
-            dataset_name=f"{dataset}, split {cell['split']}, n = {cell['size']}, {name}",
+            dataset_name=f"{dataset}, split {cell['split']}, n = {cell['size']}, {ARMS[arm]}",
             dataset_config=f"split{cell['split']}-n{cell['size']}-{arm}",
             dataset_split="test",
             metric_type="f1",
@@ -131,6 +139,6 @@ def _eval_results(cells: Sequence[Mapping[str, Any]], dataset: str) -> list[Eval
             metric_value=round(statistics.fmean(run[arm][key] for run in cell["runs"]), 4),
         )
         for cell in cells
-        for arm, name in ARMS.items()
+        for arm in cell["runs"][0]
         for key, label in F1_NAMES.items()
     ]

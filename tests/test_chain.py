@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,38 +15,12 @@ import yaml
 from datasets import load_dataset
 from dvc.utils.hydra import compose_and_dump
 
+from tem_data.files import read_table
+from tem_data.schema import read_dataset
+from tem_data.study import ARMS
+
 ROOT = Path(__file__).resolve().parents[1]
 CELL = "1-4-1"
-TINY = [
-    "import.builtin.count=6",
-    "import.builtin.size_px=192",
-    "split.test=2",
-    "split.validation=1",
-    "study.sizes=[4]",
-    "patch.size=64",
-    "patch.count=24",
-    "autoencoder.steps=4",
-    "autoencoder.width=8",
-    "ldm.block_out_channels=[16,32]",
-    "ldm.attention=[false,false]",
-    "ldm.steps=12",
-    "ldm.batch_size=4",
-    "ldm.checkpointing_steps=2",
-    "ldm.validation_steps=6",
-    "generate.num_inference_steps=2",
-    "generate.shard_rows=4",
-    "generate.batch_size=4",
-    "detector.iterations=2",
-    "detector.batch_size=2",
-    "evaluate.thresholds=[0.0,0.05,0.5]",
-]
-TINY_DETECTOR = {
-    "MODEL.RESNETS.STEM_OUT_CHANNELS": 32,
-    "MODEL.FPN.OUT_CHANNELS": 32,
-    "MODEL.ROI_BOX_HEAD.FC_DIM": 32,
-    "MODEL.ROI_MASK_HEAD.CONV_DIM": 32,
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
-}
 
 
 def compose(path: Path, *overrides: str) -> dict:
@@ -58,20 +33,22 @@ def run(project: Path, *command: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=project, env=bin_first, capture_output=True, text=True)
 
 
+def results(project: Path) -> Path:
+    return project / "results/runs" / CELL
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A copy of the project with tiny settings in which `dvc repro` has run."""
+    """A copy of the project in which `dvc repro` has run one cell of the toy profile."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("tem_data", "pipelines", "cards/templates", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dvc.yaml", folder)
-    params = compose(folder / "params.yaml", *TINY)
-    params["detector"]["config"] |= TINY_DETECTOR
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    compose(folder / "params.yaml", "profile=toy", "study.sizes=[4]", "study.runs=[1]")
     assert run(folder, "dvc", "init", "--no-scm", "-q").returncode == 0
     done = run(folder, "dvc", "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -79,15 +56,42 @@ def project(tmp_path_factory) -> Path:
 
 
 def test_repro_ends_with_metrics_pictures_and_cards(project):
-    metrics = json.loads((project / "results" / CELL / "metrics.json").read_text())
-    for arm in ("exp", "exp_gen"):
-        assert 0 <= metrics[arm]["f1_hm"] <= 1
-        assert metrics[arm]["truths"] > 0
-    assert metrics["gain"]["f1_hm"] == pytest.approx(metrics["exp_gen"]["f1_hm"] - metrics["exp"]["f1_hm"])
-    for picture in (f"runs/{CELL}/contact_sheet.png", f"results/{CELL}/sweep.png"):
+    metrics = {arm: json.loads((results(project) / arm / "metrics.json").read_text()) for arm in ARMS}
+    for scores in metrics.values():
+        assert 0 <= scores["f1_hm"] <= 1
+        assert scores["truths"] == metrics["exp"]["truths"] > 0
+    for picture in (f"runs/{CELL}/contact_sheet.png", f"results/figures/{CELL}.png", f"runs/{CELL}/figures/parity.png"):
         assert (project / picture).read_bytes().startswith(b"\x89PNG")
     detector_card = (project / "cards/rendered/detector.md").read_text()
     assert "Simulated" in detector_card and f"{metrics['exp']['f1_hm']:.3f}" in detector_card
+
+
+def test_all_arms_share_all_but_the_pairs_they_add(project):
+    runs = project / "runs" / CELL
+    added = {arm: list(read_dataset(runs / "pairs" / arm, "train")) for arm in ("exp_gen", "exp_copypaste")}
+    assert [len(pairs) for pairs in added.values()] == [24, 24]
+    assert {p.origin for p in added["exp_gen"]} == {"gen"}
+    assert {p.origin for p in added["exp_copypaste"]} == {"copypaste"}
+    greys = {re.search(r"PIXEL_MEAN:(\s*- [\d.]+)+", (runs / arm / "config.yaml").read_text())[0] for arm in ARMS}
+    assert len(greys) == 1
+
+
+def test_the_study_holds_one_line_a_run_and_arm(project):
+    rows = read_table(project / "results/study/scores.csv")
+    assert [(row["run"], row["arm"]) for row in rows] == [("1", name) for name in ARMS.values()]
+    assert all(int(row["training_defects"]) > 0 for row in rows)
+    gains = read_table(project / "results/study/gains.csv")
+    assert {row["pairs"] for row in gains} == {"1"} and not any(row["p"] for row in gains)
+    for row in gains:
+        arms = {r["arm"]: float(r[row["score"]]) for r in rows}
+        assert float(row["gain_mean"]) == pytest.approx(arms[row["arm"]] - arms["EXP"])
+
+
+def test_reports_open_without_a_server(project):
+    for page in (f"runs/{CELL}/report.html", "runs/study.html"):
+        text = (project / page).read_text()
+        assert "<table" in text and "data:image/svg+xml" in text and "simulated" in text.lower()
+        assert not re.findall("(?:src|href)=.(?!#|data:)", text)
 
 
 def test_repro_again_runs_nothing(project):
@@ -104,16 +108,16 @@ def test_metrics_and_plots_show(project):
 
 
 def test_predictions_are_plain_coco(project):
-    folder = project / "runs" / CELL / "predictions"
-    metrics = json.loads((project / "results" / CELL / "metrics.json").read_text())["exp"]
-    command = [sys.executable, "-m", "tem_data.cli", "score", f"{folder}/truth.json", f"{folder}/exp.json", "--json"]
+    metrics = json.loads((results(project) / "exp/metrics.json").read_text())
+    truth, found = project / "data/1-4/truth.json", project / "runs" / CELL / "found/exp/test.json"
+    command = [sys.executable, "-m", "tem_data.cli", "score", str(truth), str(found), "--json"]
     done = run(project, *command, "--thresholds", str(metrics["threshold_from_validation"]))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["scores"][0]["f1_hm"] == pytest.approx(metrics["f1_hm"])
 
 
 def test_generated_pairs_load_and_say_where_they_come_from(project, tmp_path):
-    pairs = load_dataset(str(project / "runs" / CELL / "generated"), split="train", cache_dir=str(tmp_path))
+    pairs = load_dataset(str(project / "runs" / CELL / "pairs/exp_gen"), split="train", cache_dir=str(tmp_path))
     masks = load_dataset(str(project / "runs" / CELL / "masks"), split="train", cache_dir=str(tmp_path))
     assert len(pairs) == len(masks) == 24
     assert set(pairs["origin"]) == {"gen"} and len(set(pairs["seed"])) == 24 and len(set(pairs["checkpoint"])) == 1
@@ -122,7 +126,7 @@ def test_generated_pairs_load_and_say_where_they_come_from(project, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "output", "progress"),
-    [("train_ldm", "ldm", "checkpoint-*"), ("generate", "generated", "data/train-*.parquet")],
+    [("train_ldm", "ldm", "checkpoint-*"), ("generate", "pairs/exp_gen", "data/train-*.parquet")],
 )
 def test_kill_9_and_again_gives_the_same_bytes(project, module, output, progress):
     target = project / "runs" / CELL / output
@@ -130,7 +134,7 @@ def test_kill_9_and_again_gives_the_same_bytes(project, module, output, progress
     shutil.rmtree(target)
     command = [sys.executable, "-m", f"pipelines.{module}", "--split", "1", "--size", "4", "--run", "1"]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    work = target.with_name(f".{output}.work")
+    work = target.with_name(f".{target.name}.work")
     deadline = time.monotonic() + 120
     while not list(work.glob(f"*/{progress}")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -155,6 +159,22 @@ def test_dag_of_the_paper_profile_holds_every_cell(project, tmp_path):
     assert run(tmp_path, "dvc", "init", "--no-scm", "-q").returncode == 0
     dag = run(tmp_path, "dvc", "dag", "--dot")
     assert dag.returncode == 0, dag.stderr
-    for stage in ("sample_masks", "train_ldm", "generate", "train_detector_exp", "train_detector_exp_gen", "evaluate"):
-        cells = [f"{stage}@{k}-{n}-{r}" for k in (1, 2) for n in (10, 50, 100) for r in (1, 2, 3, 4)]
-        assert all(f'"{cell}"' in dag.stdout for cell in cells)
+    stages = {"train_detector_exp": [""], "train_ldm": ["-exp_gen"], "copy_paste": ["-exp_copypaste"]}
+    stages |= {"train_detector": ["-exp_gen", "-exp_copypaste"], "evaluate": [f"-{arm}" for arm in ARMS]}
+    for stage, arms in stages.items():
+        cells = [f"{k}-{n}-{r}{arm}" for k in (1, 2) for n in (10, 50, 100) for r in (1, 2, 3, 4) for arm in arms]
+        assert all(f'"{stage}@{cell}"' in dag.stdout for cell in cells)
+
+
+def test_a_study_is_extended_by_what_is_new_alone(project):
+    """Last, as it changes the project: another run, without the arm that needs the LDM."""
+    compose(project / "params.yaml", "profile=toy", "study.sizes=[4]", "study.runs=[1,2]", "arms=exp_copypaste")
+    done = run(project, "dvc", "repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    ran = re.findall("Running stage '(.*)'", done.stdout)
+    trained = {"copy_paste@1-4-2-exp_copypaste", "train_detector_exp@1-4-2", "train_detector@1-4-2-exp_copypaste"}
+    evaluated = {f"{stage}@1-4-2-{arm}" for stage in ("predict", "evaluate") for arm in ("exp", "exp_copypaste")}
+    evaluated |= {"report@1-4-1", "report@1-4-2"}
+    assert set(ran) == trained | evaluated | {"study", "cards"}
+    gains = read_table(project / "results/study/gains.csv")
+    assert {(row["arm"], row["pairs"]) for row in gains} == {("EXP+CP", "2")}

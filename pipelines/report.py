@@ -1,0 +1,64 @@
+"""The report of a run: all arms side by side, in figures and in one HTML file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.common import RESULTS, Cell, parse_cell, read_params, stage
+from tem_data.figures import Shown, colour_mask, contact_sheet
+from tem_data.files import whole
+from tem_data.micrograph import Micrograph, class_mask
+from tem_data.run_report import RunReport, draw_run, read_run_report, write_run_report
+from tem_data.schema import read_dataset
+from tem_data.study import ARMS
+
+SHEET_COLUMNS = 6
+SHEET_STEP = 10
+
+
+def main() -> None:
+    args = parse_cell("split", "size", "run")
+    cell, arms = Cell(args.split, args.size, args.run), read_params()["study"]["arms"]
+    test = list(read_dataset(cell.data / "patches", "test"))
+    simulated = " (simulated micrographs)" if test[0].origin == "builtin" else ""
+    title = f"Split {cell.split}, n = {cell.size}, run {cell.run}{simulated}"
+    run = read_run_report(cell.results, cell.folder, arms, test, title)
+    with whole(cell.folder / "figures") as draft:
+        draft.mkdir()
+        write_run_report(run, cell.folder / "report.html", draft, draw_run(run, draft))
+        with whole(RESULTS / "figures" / f"{cell.folder.name}.png") as picture:
+            picture.write_bytes((draft / "thresholds.png").read_bytes())
+    contact_sheet(cell.folder / "contact_sheet.png", sheet_rows(cell, arms, run), run.classes, title)
+
+
+def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Sequence[Shown]]:
+    """Labelled patches, what each arm adds, and what it finds on test tiles: those with most defects."""
+    labelled = _fullest(_every_tenth(cell.data / "patches"))
+    rows: dict[str, Sequence[Shown]] = {"labelled": [(p.image, p.defects) for p in labelled]}
+    for arm in arms:
+        added = _fullest(_every_tenth(cell.folder / "pairs" / arm)) if arm != "exp" else []
+        if added and added[0].origin == "gen":
+            masks = [colour_mask(class_mask(p.defects, run.classes, p.shape), run.classes) for p in added]
+            rows |= {"mask asked for": [(m, ()) for m in masks], "generated": [(p.image, ()) for p in added]}
+        elif added:
+            rows["copied and pasted"] = [(p.image, p.defects) for p in added]
+    tested = [run.tiles.index(tile) for tile in _fullest(run.tiles)]
+    rows["test: truth"] = [(run.tiles[i].image, run.tiles[i].defects) for i in tested]
+    for arm in arms:
+        rows[f"test: {ARMS[arm]}"] = [(run.tiles[i].image, run.found[ARMS[arm]][i]) for i in tested]
+    return rows
+
+
+def _every_tenth(folder: Path) -> list[Micrograph]:
+    return list(itertools.islice(read_dataset(folder, "train"), 0, None, SHEET_STEP))
+
+
+def _fullest(patches: Sequence[Micrograph]) -> list[Micrograph]:
+    chosen = sorted(range(len(patches)), key=lambda i: -len(patches[i].defects))[:SHEET_COLUMNS]
+    return [patches[i] for i in sorted(chosen)]
+
+
+if __name__ == "__main__":
+    stage(main)
