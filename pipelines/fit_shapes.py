@@ -6,20 +6,17 @@ from pipelines.common import MICROGRAPHS, SPLITS, Cell, parse_cell, read_params,
 from tem_data.files import read_table
 from tem_data.importing import classes_of
 from tem_data.schema import read_dataset
-from tem_data.shapes import fit_shapes, save_shapes
+from tem_data.shapes import describe_shapes, fit_shapes, save_shapes
 from tem_data.splits import members
 
 
 def main() -> None:
-    args = parse_cell("split", "size")
+    args, params = parse_cell("split", "size"), read_params()
     training = set(members(read_table(SPLITS), args.split, args.size)["train"])
     micrographs = (m for m in read_dataset(MICROGRAPHS) if m.micrograph_id in training)
-    shapes = fit_shapes(micrographs, classes_of(read_params()).names)
+    shapes = fit_shapes(micrographs, classes_of(params).names, **params["shapes"])
     save_shapes(shapes, Cell(args.split, args.size).data / "shapes.json")
-    for name, fitted in shapes.classes.items():
-        print(f"{name}: {len(fitted.major)} whole defects fitted")
-    if shapes.left_out_uncalibrated:
-        print(f"{len(shapes.left_out_uncalibrated)} uncalibrated micrographs left out")
+    print("\n".join(describe_shapes(shapes)))
 
 
 if __name__ == "__main__":

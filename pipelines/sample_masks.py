@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pipelines.common import Cell, parse_cell, read_params, stage
 from tem_data.importing import classes_of
+from tem_data.masks.settings import MaskSettings
 from tem_data.patches import ignore_slivers
-from tem_data.sampler import sample_mask
+from tem_data.sampler import MaskSampler
 from tem_data.schema import count_rows, write_dataset
+from tem_data.settings import read_settings
 from tem_data.shapes import load_shapes
 
 
 def main() -> None:
     args = parse_cell("split", "size", "run")
     cell, params = Cell(args.split, args.size, args.run), read_params()
-    settings, size, least = params["masks"], params["patch"]["size"], params["patch"]["min_area_px"]
-    shapes = load_shapes(cell.data / "shapes.json")
-    count = round(settings["per_patch"] * count_rows(cell.data / "patches", "train"))
-    drawn = (sample_mask(shapes, size, cell.seed, i, settings["overlap"]) for i in range(count))
-    masks = (ignore_slivers(mask, least) for mask in drawn)
+    asked, least = dict(params["masks"]), params["patch"]["min_area_px"]
+    count = round(asked.pop("per_patch") * count_rows(cell.data / "patches", "train"))
+    settings = read_settings(MaskSettings, asked | {"size_px": params["patch"]["size"]}, "masks")
+    sampler = MaskSampler(load_shapes(cell.data / "shapes.json"), settings)
+    masks = (ignore_slivers(mask, least) for mask in sampler.masks(cell.seed, 0, count))
     write_dataset(cell.folder / "masks", {"train": masks}, classes_of(params), "Simulated masks (SIM).")
 
 

@@ -18,9 +18,13 @@ from tem_data.files import read_json, read_numbers
 from tem_data.study import ARMS
 from tem_data.study_report import gain_table
 
+MOST_NAMED = 6
+
 
 def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry for each split and size: its counts, its autoencoder and, by arm, the metrics of each of its runs.
+    """One entry for each split and size: its counts, its autoencoder, how its masks compare, and each run's metrics.
+
+    The metrics of a run are by arm.
 
     Raises TemDataError where a run has no metrics yet.
     """
@@ -31,6 +35,10 @@ def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dic
             entry = {"split": split, "size": size, "patches": read_json(folder / "patches.json"), "runs": []}
             if study["generated"]:
                 entry["autoencoder"] = read_json(folder / "autoencoder.json")
+                entry["masks"] = {
+                    run: read_json(Path(results, "runs", f"{split}-{size}-{run}", "masks.json"))
+                    for run in study["runs"]
+                }
             for run in study["runs"]:
                 paths = {
                     arm: Path(results, "runs", f"{split}-{size}-{run}", arm, "metrics.json") for arm in study["arms"]
@@ -67,6 +75,25 @@ def score_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def mask_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line a run: how many distances of its simulated masks are inside, and the classifier's AUC."""
+    rows = []
+    for cell in cells:
+        for run, summary in cell.get("masks", {}).items():
+            found, outside = summary["classifier"], summary["outside"]
+            low, high = found["real_interval"] or (None, None)
+            row = {"split": cell["split"], "n": cell["size"], "run": run, "inside": summary["inside"]}
+            row |= {
+                "of": summary["distances"],
+                "outside": ", ".join(outside[:MOST_NAMED]) or "none",
+                "AUC": found["auc"],
+            }
+            if len(outside) > MOST_NAMED:
+                row["outside"] += ", …"
+            rows.append(row | {"real, 2.5 %": low, "real, 97.5 %": high})
+    return rows
+
+
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a Markdown table; a column for every key that any row has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -93,6 +120,7 @@ def render_cards(results: str | os.PathLike, templates: str | os.PathLike, param
         "leaks": read_json(Path(results, "leaks.json")),
         "cells": cells,
         "scores": markdown_table(score_rows(cells)),
+        "masks": markdown_table(mask_rows(cells)),
         "gains": markdown_table(gained) if gained else "",
     }
     heads = {

@@ -13,6 +13,7 @@ import numpy as np
 from tem_data import figures
 from tem_data.files import read_json, read_numbers
 from tem_data.formats.coco import read_results
+from tem_data.mask_comparison import read_section
 from tem_data.micrograph import Defect, Micrograph
 from tem_data.report import Picture, Section, Table, write_report
 from tem_data.scoring import Counts, scores_of
@@ -37,7 +38,7 @@ class RunReport:
     """What the arms of a run gave, by display name: their evaluations, sweeps, and what they found on each test tile.
 
     `found` is cut at the threshold that validation chose; `defects` and
-    `micrographs` are the tables of measured quantities.
+    `micrographs` are the tables of measured quantities; `masks` are the simulated ones.
     """
 
     title: str
@@ -48,6 +49,7 @@ class RunReport:
     found: Mapping[str, Sequence[Sequence[Defect]]]
     defects: Sequence[Mapping[str, Any]]
     micrographs: Sequence[Mapping[str, Any]]
+    masks: Section | None = None
 
 
 def read_run_report(
@@ -83,6 +85,7 @@ def read_run_report(
         },
         defects=defects,
         micrographs=micrographs,
+        masks=read_section(results, folder) if "exp_gen" in arms else None,
     )
 
 
@@ -193,6 +196,7 @@ def write_run_report(run: RunReport, path: str | os.PathLike, folder: Path, capt
             pictures("size_nm", "circularity", "parity"),
         ),
         Section("Micrographs", "", (), pictures("micrographs")),
+        *([run.masks] if run.masks else []),
     ]
     write_report(path, run.title, summary(run.evaluations), sections)
 

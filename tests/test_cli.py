@@ -65,6 +65,7 @@ HELP = {
     "score": "Score predictions",
     "agree": "two sets of labels",
     "measure": "Measure sizes",
+    "compare-masks": "more than these do among themselves",
     "copy-paste": "the control that generated pairs must beat",
 }
 

@@ -12,7 +12,7 @@ from tem_data.errors import TemDataError
 app = typer.Typer(
     help="Few labelled electron micrographs in, more labelled micrographs out. "
     "Steps: import or simulate, split, patch, fit-shapes, sample-masks, train-ldm, generate or copy-paste, "
-    "train-detector, predict, score, measure, agree. `dvc repro` runs them all.",
+    "train-detector, predict, score, measure, agree, compare-masks. `dvc repro` runs them all.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -43,6 +43,14 @@ def number_list(text: str, option: str, low: float, high: float) -> list[float]:
     return numbers
 
 
+def pairs(text: str) -> dict[str, str] | None:
+    """`a=b,c=d` as {a: b, c: d}; None for nothing."""
+    try:
+        return dict(part.split("=") for part in text.split(",") if part) or None
+    except ValueError as error:
+        raise TemDataError(f"expected name=value with commas between, found {text!r}") from error
+
+
 def read_params(path: Path, *sections: str) -> dict[str, Any]:
     import yaml
 
@@ -61,6 +69,7 @@ OutFolder = Annotated[Path, typer.Option("--out", "-o", help="A new folder for t
 OutFile = Annotated[
     Path, typer.Option("--out", "-o", help="File for the result; one that is there is replaced.", dir_okay=False)
 ]
+MinAreaPx = Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Params = Annotated[
     Path, typer.Option(help="File of settings, in the sections of params.yaml.", exists=True, dir_okay=False)

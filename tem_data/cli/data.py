@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tem_data.cli.app import Dataset, OutFile, OutFolder, Seed, app, class_names, number_list
+from tem_data.cli.app import Dataset, MinAreaPx, OutFile, OutFolder, Seed, app, class_names, number_list, pairs
 from tem_data.errors import TemDataError
-
-MinAreaPx = Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².")]
 
 
 class Source(StrEnum):
@@ -93,7 +91,7 @@ def import_(
         "max_side": max_side,
         "classes": class_names(classes),
         "ignored": class_names(ignored),
-        "columns": _pairs(columns),
+        "columns": pairs(columns),
         "class_numbers": _numbered(class_numbers),
         "mask_values": _numbered(mask_values),
         "instances": instances and str(instances),
@@ -204,51 +202,6 @@ def patch(
     print(f"{out}: " + ", ".join(f"{len(p)} {role}" for role, p in patches.items()))
 
 
-@app.command("fit-shapes")
-def fit_shapes(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder of whole micrographs.")],
-    out: OutFile,
-    splits: Annotated[Path | None, typer.Option(help="Table written by `split`: training micrographs only.")] = None,
-    n: Annotated[int, typer.Option("--n", help="With --splits: training size.")] = 10,
-    k: Annotated[int, typer.Option("--split", help="With --splits: which split.")] = 1,
-) -> None:
-    """Learn how large, how long, how turned and how many the defects of each class are."""
-    from tem_data import shapes
-    from tem_data.files import read_table
-    from tem_data.schema import read_classes, read_dataset
-    from tem_data.splits import members
-
-    chosen = splits and set(members(read_table(splits), k, n)["train"])
-    micrographs = (m for m in read_dataset(dataset) if not chosen or m.micrograph_id in chosen)
-    fitted = shapes.fit_shapes(micrographs, read_classes(dataset).names)
-    shapes.save_shapes(fitted, out)
-    for name, shape in fitted.classes.items():
-        print(f"{name}: {len(shape.major)} whole defects fitted")
-    print(f"{len(fitted.left_out_uncalibrated)} uncalibrated micrographs left out; {out} is in {fitted.unit}")
-
-
-@app.command("sample-masks")
-def sample_masks(
-    shapes: Annotated[Path, typer.Argument(help="File written by `fit-shapes`.")],
-    out: OutFolder,
-    count: Annotated[int, typer.Option(help="How many masks.")] = 1000,
-    size: Annotated[int, typer.Option(help="Side of a mask, px.")] = 256,
-    overlap: Annotated[bool, typer.Option(help="May defects overlap, as they do on real micrographs?")] = True,
-    min_area_px: MinAreaPx = 20,
-    seed: Seed = 0,
-) -> None:
-    """Draw new multi-class masks from fitted shapes."""
-    from tem_data.patches import ignore_slivers
-    from tem_data.sampler import sample_mask
-    from tem_data.schema import Classes, write_dataset
-    from tem_data.shapes import load_shapes
-
-    fitted = load_shapes(shapes)
-    drawn = (sample_mask(fitted, size, seed, i, overlap) for i in range(count))
-    masks = (ignore_slivers(mask, min_area_px) for mask in drawn)
-    write_dataset(out, {"train": masks}, Classes(tuple(fitted.classes)), "Simulated masks (SIM).")
-
-
 @app.command("copy-paste")
 def copy_paste(
     patches: Annotated[Path, typer.Argument(help="Dataset folder written by `patch`; its split train is used.")],
@@ -266,17 +219,9 @@ def copy_paste(
     print(f"{out}: {count} patches with pasted defects")
 
 
-def _pairs(text: str) -> dict[str, str] | None:
-    """`a=b,c=d` as {a: b, c: d}; None for nothing."""
-    try:
-        return dict(part.split("=") for part in text.split(",") if part) or None
-    except ValueError as error:
-        raise TemDataError(f"expected name=value with commas between, found {text!r}") from error
-
-
 def _numbered(text: str) -> dict[int, str] | None:
     """`0=a,1=b` as {0: a, 1: b}; None for nothing."""
     try:
-        return {int(number): name for number, name in (_pairs(text) or {}).items()} or None
+        return {int(number): name for number, name in (pairs(text) or {}).items()} or None
     except ValueError as error:
         raise TemDataError(f"expected number=class with commas between, found {text!r}") from error

@@ -1,11 +1,12 @@
 """Figures as a journal takes them, and pictures for cards, reports and the README.
 
 `style` holds sizes, colours and how a figure is saved; `pictures` draws
-micrographs, `scores` one run, `materials` what was measured on it, `study` all
-runs. Every function that takes a `stem` writes `stem.png` and `stem.svg` and
-returns the matplotlib Figure.
+micrographs, `masks` how simulated masks are distributed, `scores` one run,
+`materials` what was measured on it, `study` all runs. Every function that takes
+a `stem` writes `stem.png` and `stem.svg` and returns the matplotlib Figure.
 """
 
+from tem_data.figures.masks import mask_histograms
 from tem_data.figures.materials import histograms, parity
 from tem_data.figures.pictures import (
     Ranked,
@@ -39,6 +40,7 @@ __all__ = [
     "histograms",
     "iou_sweep",
     "learning_curve",
+    "mask_histograms",
     "mosaic",
     "overlay",
     "parity",

@@ -1,0 +1,42 @@
+"""Compare the drawn masks with the experimental ones: can they be told apart?"""
+
+from __future__ import annotations
+
+from pipelines.common import MICROGRAPHS, SPLITS, Cell, parse_cell, read_params, stage
+from tem_data.figures import mask_histograms
+from tem_data.files import read_table, whole, write_json, write_table
+from tem_data.importing import classes_of
+from tem_data.mask_comparison import COLUMNS, MaskFeatures, compare_masks, measure_masks
+from tem_data.patches import tiles
+from tem_data.schema import read_dataset
+from tem_data.splits import members
+
+CLASSIFIER_REPEATS = 40
+
+
+def main() -> None:
+    args, params = parse_cell("split", "size", "run"), read_params()
+    cell, classes = Cell(args.split, args.size, args.run), classes_of(params).names
+    drawn = measure_masks(read_dataset(cell.folder / "masks", "train"), classes, "simulated masks")
+    compared = compare_masks(
+        experimental_tiles(cell, params, classes), drawn, classifier_repeats=CLASSIFIER_REPEATS, seed=cell.seed
+    )
+    write_json(cell.results / "masks.json", compared.summary)
+    write_table(cell.results / "masks.csv", compared.rows, COLUMNS)
+    with whole(cell.folder / "masks_compared") as draft:
+        draft.mkdir()
+        mask_histograms(draft / "histograms", compared)
+    print(f"{compared.summary['inside']} of {compared.summary['distances']} distances inside")
+
+
+def experimental_tiles(cell: Cell, params: dict, classes: tuple[str, ...]) -> MaskFeatures:
+    """The tiles of the cell's training and validation micrographs, all that is learnt from."""
+    by_role = members(read_table(SPLITS), cell.split, cell.size)
+    learnt_from = {*by_role["train"], *by_role["validation"]}
+    micrographs = (m for m in read_dataset(MICROGRAPHS) if m.micrograph_id in learnt_from)
+    settings = params["patch"]
+    return measure_masks(tiles(micrographs, settings["size"], settings["min_area_px"]), classes, "experimental masks")
+
+
+if __name__ == "__main__":
+    stage(main)
