@@ -81,7 +81,7 @@ def memory_mb() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--masks", type=int, default=160 * BLOCK)
+    parser.add_argument("--masks", type=int, default=1600 * BLOCK)
     parser.add_argument("--published", type=int, default=100, help="masks of the published approach")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     args = parser.parse_args()
