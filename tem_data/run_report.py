@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tem_data import figures
 from tem_data.files import read_json, read_numbers
 from tem_data.formats.coco import read_results
 from tem_data.mask_comparison import read_section
 from tem_data.micrograph import Defect, Micrograph
 from tem_data.report import Picture, Section, Table, write_report
-from tem_data.scoring import Counts, scores_of
-from tem_data.study import ARMS, HEADLINE
+from tem_data.scoring import scores_of, total
+from tem_data.study import ARMS, HEADLINE, read_counts
 
 NAMES = ("arm", "role", "source", "category", "micrograph_id", "whole", "found")
 PARITY = {
@@ -92,7 +90,7 @@ def read_run_report(
 def draw_run(run: RunReport, folder: Path) -> dict[str, str]:
     """Draws the figures of a run into `folder`; returns the caption of each by the stem of its files."""
     arms, classes = run.evaluations, run.classes
-    counts = {arm: _total(content) for arm, content in arms.items()}
+    counts = {arm: total(read_counts(content).values(), len(classes)) for arm, content in arms.items()}
     chosen = {arm: content["scores"]["threshold"] for arm, content in arms.items()}
     by_iou = [
         {"arm": arm, "iou": float(iou)} | scores for arm, held in arms.items() for iou, scores in held["by_iou"].items()
@@ -132,11 +130,6 @@ def draw_run(run: RunReport, folder: Path) -> dict[str, str]:
     return captions
 
 
-def _total(content: Mapping[str, Any]) -> Counts:
-    parts = ("confusion", "truths", "predictions")
-    return Counts(*(sum(np.array(m[part]) for m in content["micrographs"].values()) for part in parts))
-
-
 def _parity_rows(micrographs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
@@ -155,7 +148,10 @@ def _parity_rows(micrographs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 
 def _ranked(run: RunReport) -> list[figures.Ranked]:
-    f1_hm = {arm: _by_micrograph(held, run.classes) for arm, held in run.evaluations.items()}
+    f1_hm = {
+        arm: {name: scores_of(counts, run.classes, 0.0).f1_hm for name, counts in read_counts(held).items()}
+        for arm, held in run.evaluations.items()
+    }
     first = next(iter(run.evaluations.values()))["micrographs"]
     labelled = {name: f1 for name, f1 in next(iter(f1_hm.values())).items() if sum(first[name]["truths"])}
     ranked = []
@@ -166,15 +162,6 @@ def _ranked(run: RunReport) -> list[figures.Ranked]:
             whole, found[arm] = figures.mosaic([run.tiles[i] for i in own], [by_tile[i] for i in own])
         ranked.append(figures.Ranked(rank, whole, found, {arm: f1_hm[arm][name] for arm in f1_hm}))
     return ranked
-
-
-def _by_micrograph(content: Mapping[str, Any], classes: Sequence[str]) -> dict[str, float]:
-    return {
-        name: scores_of(
-            Counts(*(np.array(held[part]) for part in ("confusion", "truths", "predictions"))), classes, 0.0
-        ).f1_hm
-        for name, held in content["micrographs"].items()
-    }
 
 
 def write_run_report(run: RunReport, path: str | os.PathLike, folder: Path, captions: Mapping[str, str]) -> None:

@@ -77,6 +77,14 @@ def sweep_rows(evaluation: Evaluation, arm: str) -> list[dict[str, Any]]:
     ]
 
 
+def read_counts(content: Mapping[str, Any]) -> dict[str, Counts]:
+    """The counts of each test micrograph, from what `details` made."""
+    return {
+        name: Counts(*(np.array(held[part]) for part in ("confusion", "truths", "predictions")))
+        for name, held in content["micrographs"].items()
+    }
+
+
 def read_runs(results: str | os.PathLike, study: Mapping[str, Any]) -> list[Run]:
     """What was evaluated, in the order of the study. Raises TemDataError where a run has not been evaluated yet."""
     return [_read_run(Path(results), *cell) for cell in _cells(study)]
@@ -118,12 +126,8 @@ def _read_run(results: Path, split: int, size: int | str, run: int, arm: str) ->
         "best_on_test_f1_hm": content["best_on_test"]["f1_hm"],
         "ap": content["average_precision"]["ap"],
     }
-    counts = {
-        name: Counts(*(np.array(held[part]) for part in ("confusion", "truths", "predictions")))
-        for name, held in content["micrographs"].items()
-    }
     scene = {name: held["scene"] for name, held in content["micrographs"].items()}
-    return Run(split, size, run, arm, scores, counts, scene)
+    return Run(split, size, run, arm, scores, read_counts(content), scene)
 
 
 def gains(runs: Sequence[Run], resamples: int = 2000) -> list[dict[str, Any]]:

@@ -161,9 +161,7 @@ def truth_labels(
 ) -> dict[str, Labels]:
     images: dict[str, list[_Item]] = {name: [] for name in vocabulary.sizes}
     for number, item in enumerate(annotations):
-        where = f"{path}: annotations[{number}]"
-        name, category = _image_and_category(item, vocabulary, where)
-        box, code = _shape(item, vocabulary.sizes[name], match, where)
+        name, category, box, code = _checked(item, vocabulary, match, f"{path}: annotations[{number}]")
         if not _has_area(box, code):
             warnings["truths without area, left out"] += 1
             continue
@@ -178,8 +176,7 @@ def prediction_labels(
     images: dict[str, list[_Item]] = {name: [] for name in vocabulary.sizes}
     for number, item in enumerate(results):
         where = f"{path}: item {number}"
-        name, category = _image_and_category(item, vocabulary, where)
-        box, code = _shape(item, vocabulary.sizes[name], match, where)
+        name, category, box, code = _checked(item, vocabulary, match, where)
         score = item.get("score")
         if not numbers([score]) or not 0 <= score <= 1:
             raise TemDataError(f"{where}: expected `score` to be a confidence in [0, 1], found {score!r}; rescale it")
@@ -189,6 +186,12 @@ def prediction_labels(
             warnings["predictions without area, counted as false"] += 1
         images[name].append(_Item(category, box, score, category < 0, code))
     return {name: _labels(items, match) for name, items in images.items()}
+
+
+def _checked(item: Any, vocabulary: Vocabulary, match: str, where: str) -> tuple[str, int, list[float], dict | None]:
+    """Image, index of the class, box and, if masks are matched, code of one item."""
+    name, category = _image_and_category(item, vocabulary, where)
+    return name, category, *_shape(item, vocabulary.sizes[name], match, where)
 
 
 def _image_and_category(item: Any, vocabulary: Vocabulary, where: str) -> tuple[str, int]:
