@@ -16,7 +16,7 @@ def main() -> None:
         autoencoder = autoencoder_for(patches, settings, cell.seed, work)
         if is_main_process():
             save_autoencoder(autoencoder, cell.data / "autoencoder")
-            images, _ = read_pairs(patches, "validation")
+            images = read_pairs(patches, "validation").images
             back = autoencoder.decode(autoencoder.encode(images))
             write_json(cell.data_results / "autoencoder.json", {"validation_psnr_db": psnr(images, back)})
 

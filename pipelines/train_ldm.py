@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pipelines.common import Cell, parse_cell, read_params, stage
 from tem_data.diffusion.autoencoder import load_autoencoder
-from tem_data.diffusion.datasets import ldm_for
-from tem_data.files import is_main_process, whole, work_folder, write_table
+from tem_data.diffusion.datasets import ldm_for, save_ldm
+from tem_data.files import is_main_process, work_folder, write_table
+
+COLUMNS = ("step", "loss", "val_loss", "memorisation_ratio", "stopped")
 
 
 def main() -> None:
@@ -15,9 +17,8 @@ def main() -> None:
     with work_folder(cell.folder / "ldm", settings, patches, frozen) as work:
         pipeline, history = ldm_for(patches, load_autoencoder(frozen), settings, cell.seed, work)
         if is_main_process():
-            with whole(cell.folder / "ldm") as draft:
-                pipeline.save_pretrained(draft)
-            write_table(cell.results / "ldm_loss.csv", history, ("step", "loss", "val_loss"))
+            save_ldm(pipeline, work, cell.folder / "ldm")
+            write_table(cell.results / "ldm_loss.csv", history, COLUMNS)
 
 
 if __name__ == "__main__":

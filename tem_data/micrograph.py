@@ -56,8 +56,9 @@ class Micrograph:
 
     `image` is None for a mask that nothing was painted on yet (origin `sim`).
     `nm_per_px` and `thickness_nm` are None where they are not known. `x`, `y`
-    and `symmetry` say which window of which micrograph a patch is; `seed` and
-    `checkpoint` say how a drawn mask or a generated patch can be made again.
+    and `symmetry` say which window of which micrograph a patch is; `seed`,
+    `checkpoint`, `guidance_scale` and `num_inference_steps` say how a drawn mask
+    or a generated patch can be made again.
     """
 
     micrograph_id: str
@@ -74,6 +75,8 @@ class Micrograph:
     symmetry: int = 0
     seed: int | None = None
     checkpoint: str = ""
+    guidance_scale: float | None = None
+    num_inference_steps: int | None = None
 
 
 def defect_from_mask(

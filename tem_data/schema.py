@@ -14,7 +14,7 @@ or patch:
 | nm_per_px, thickness_nm | float, null where unknown |
 | origin | exp, builtin, sim, gen or copypaste |
 | x, y, symmetry | the window of the micrograph that a patch is |
-| seed, checkpoint | what makes a drawn mask or generated patch again |
+| seed, checkpoint, guidance_scale, num_inference_steps | what makes a drawn mask or generated patch again |
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def features(classes: Classes):
             "symmetry": Value("int8"),
             "seed": Value("int64"),
             "checkpoint": Value("string"),
+            "guidance_scale": Value("float32"),
+            "num_inference_steps": Value("int32"),
         }
     )
 
@@ -111,7 +113,8 @@ def to_row(micrograph: Micrograph, classes: Classes) -> dict:
         **{
             name: getattr(micrograph, name)
             for name in (
-                "micrograph_id scene specimen nm_per_px thickness_nm origin x y symmetry seed checkpoint".split()
+                "micrograph_id scene specimen nm_per_px thickness_nm origin x y symmetry seed checkpoint "
+                "guidance_scale num_inference_steps".split()
             )
         },
     }

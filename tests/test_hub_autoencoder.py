@@ -1,4 +1,4 @@
-"""A pretrained autoencoder by its Hub name, from a server on loopback that speaks the Hub's resolve protocol."""
+"""Pretrained models by their Hub names, from a server on loopback that speaks the Hub's protocol as far as needed."""
 
 import hashlib
 import json
@@ -14,12 +14,17 @@ from threading import Thread
 import pytest
 from diffusers import AutoencoderKL
 
+from tem_data.micrograph import Micrograph
+from tem_data.schema import Classes, read_dataset, write_dataset
+from tests.toy_ldm import untrained
+
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 REVISION, COMMIT = "v1", "1" * 40
 LOAD = """
 import sys
 from tem_data.diffusion import load_autoencoder
+from tem_data.diffusion.datasets import generate_pairs
 from tem_data.errors import TemDataError
 
 for name in ("org/root", "org/nested"):
@@ -27,6 +32,11 @@ for name in ("org/root", "org/nested"):
 for name, revision in (("org/none", "v1"), ("org/root", "v2")):
     try:
         load_autoencoder(name, revision)
+    except TemDataError as error:
+        print(error)
+for name in ("org/ldm", "org/none"):
+    try:
+        generate_pairs(name, sys.argv[2], {"num_inference_steps": 1}, 0, f"{sys.argv[1]}/pairs")
     except TemDataError as error:
         print(error)
 """
@@ -42,19 +52,24 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.append(self.path)
         api = self.path.startswith("/api/models/")
-        org, name, verb, revision, *path = self.path.removeprefix("/api/models").split("?")[0].split("/")[1:]
+        org, name, *rest = self.path.removeprefix("/api/models").split("?")[0].split("/")[1:]
+        verb, revision, *path = rest or ("revision", "main")
         folder = self.root / org / name
-        file = folder.joinpath(*path)
+        files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
         if not folder.is_dir():
             self.answer(404, error="RepoNotFound")
-        elif revision not in (REVISION, COMMIT):
+        elif revision not in ("main", REVISION, COMMIT):
             self.answer(404, error="RevisionNotFound")
+        elif api and verb == "tree":
+            tree = [{"type": "file", "oid": COMMIT, "size": len(body), "path": name} for name, body in files.items()]
+            self.answer(200, json.dumps(tree).encode())
         elif api:
-            self.answer(200, json.dumps({"id": f"{org}/{name}", "sha": COMMIT, "siblings": []}).encode())
-        elif verb != "resolve" or not file.is_file():
+            siblings = [{"rfilename": name} for name in files]
+            self.answer(200, json.dumps({"id": f"{org}/{name}", "sha": COMMIT, "siblings": siblings}).encode())
+        elif verb != "resolve" or "/".join(path) not in files:
             self.answer(404, error="EntryNotFound")
         else:
-            self.answer(200, file.read_bytes())
+            self.answer(200, files["/".join(path)])
 
     do_HEAD = do_GET
 
@@ -75,7 +90,11 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path) -> Iterator[tuple[str, list[str]]]:
-    """The address of a Hub with the autoencoders `org/root` and, in `vae/`, `org/nested`; what it was asked for."""
+    """The address of a Hub with the autoencoders `org/root` and, in `vae/`, `org/nested`, and the pipeline `org/ldm`.
+
+    Beside it what it was asked for.
+    """
+    untrained().save_pretrained(tmp_path / "hub/org/ldm")
     for folder in ("org/root", "org/nested/vae"):
         AutoencoderKL(block_out_channels=(4,), norm_num_groups=2).save_pretrained(tmp_path / "hub" / folder)
     asked: list[str] = []
@@ -85,8 +104,10 @@ def hub(tmp_path) -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-def test_autoencoder_is_read_by_its_hub_name_and_revision(hub, tmp_path):
+def test_models_are_read_by_their_hub_names_and_revisions(hub, tmp_path):
     address, asked = hub
+    mask = Micrograph("m", None, (), (32, 32), origin="sim")
+    write_dataset(tmp_path / "masks", {"train": [mask]}, Classes(("square",)))
     settings = {
         "HF_ENDPOINT": address,
         "HF_HOME": str(tmp_path / "home"),
@@ -94,7 +115,7 @@ def test_autoencoder_is_read_by_its_hub_name_and_revision(hub, tmp_path):
         "HF_HUB_OFFLINE": "0",
         "NO_PROXY": "127.0.0.1",
     }
-    command = [sys.executable, "-c", LOAD, str(tmp_path / "loaded")]
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "loaded"), str(tmp_path / "masks")]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name, folder in (("org/root", "org/root"), ("org/nested", "org/nested/vae")):
@@ -102,6 +123,9 @@ def test_autoencoder_is_read_by_its_hub_name_and_revision(hub, tmp_path):
         assert loaded.read_bytes() == served.read_bytes()
         assert f"/api/models/{name}/revision/{REVISION}" in asked
         assert f"/{folder.replace(name, f'{name}/resolve/{COMMIT}')}/{WEIGHTS}" in asked
-    no_name, no_revision = done.stdout.splitlines()
+    no_name, no_revision, no_pipeline = done.stdout.splitlines()
     assert no_name.startswith("autoencoder org/none (revision v1): ")
     assert no_revision.startswith("autoencoder org/root (revision v2): ")
+    assert no_pipeline.startswith("latent diffusion model org/none: ")
+    (pair,) = read_dataset(tmp_path / "loaded/pairs", "train")
+    assert pair.checkpoint == f"org/ldm@{COMMIT}" and pair.image.shape == (32, 32)

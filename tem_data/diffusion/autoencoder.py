@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,16 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from tem_data.diffusion.grain import Grain, fit_grain
 from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit
 from tem_data.errors import TemDataError
 from tem_data.files import read_json, whole, write_json
 from tem_data.settings import read_settings
 
 BATCH = 16
+MEASURED = 256
 LATENTS = "latents.json"
+GRAIN = "grain"
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -44,24 +47,35 @@ class AutoencoderSettings(TrainingSettings):
 
     `factor` image pixels (2, 4, 8, …) make one latent pixel of `latent_channels`;
     all layers are `width` channels wide. The loss is the mean absolute error plus
-    `gradient_weight` times that of the differences of neighbouring pixels.
+    `gradient_weight` times that of the differences of neighbouring pixels. While
+    training, normal noise of `latent_noise` standard deviations of each channel is
+    added to the latents, so that the decoder bears latents that are not quite right.
     """
 
     factor: int = 8
     latent_channels: int = 8
     width: int = 48
     gradient_weight: float = 1.0
+    latent_noise: float = 0.15
 
 
 class Autoencoder:
     """A frozen diffusers autoencoder with latents of zero mean and unit standard deviation in each channel.
 
     `latent_mean` and `latent_std`, one value per channel, are those of the
-    model's own latents; `measured` finds them.
+    model's own latents, `grain` is the noise that it smooths away; `measured`
+    finds them.
     """
 
-    def __init__(self, model: nn.Module, latent_mean: Sequence[float] = (), latent_std: Sequence[float] = ()):
-        self.model = model.requires_grad_(False).eval()
+    def __init__(
+        self,
+        model: nn.Module,
+        latent_mean: Sequence[float] = (),
+        latent_std: Sequence[float] = (),
+        grain: Grain | None = None,
+    ):
+        self.model = model.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        self.grain = grain
         self.latent_mean = list(latent_mean) or [0.0] * self.latent_channels
         self.latent_std = list(latent_std) or [1.0] * self.latent_channels
 
@@ -74,11 +88,16 @@ class Autoencoder:
         """Side of a latent pixel in image pixels."""
         return 2 ** (len(self.model.config.block_out_channels) - 1)
 
-    def measured(self, images: np.ndarray) -> Autoencoder:
-        """The same autoencoder, its latents standardised by those of `images` (N, H, W) uint8."""
+    def measured(self, images: np.ndarray, seed: int) -> Autoencoder:
+        """The same autoencoder, latents standardised and grain fitted on evenly spaced `images` (N, H, W) uint8."""
+        images = images[evenly_spaced(len(images), MEASURED)]
         latents = Autoencoder(self.model).encode(images).double()
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3)).clamp_min(1e-6)
-        return Autoencoder(self.model, mean.tolist(), std.tolist())
+        standard = Autoencoder(self.model, mean.tolist(), std.tolist())
+        latents = standard.encode(images)
+        residuals = images.astype(np.float32) - standard.decode(latents)
+        grain = fit_grain(latents, residuals, self.factor, seed).to(self.model.device)
+        return Autoencoder(self.model, standard.latent_mean, standard.latent_std, grain)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
         """(N, H, W) uint8 to (N, C, H / factor, W / factor) float32, on the CPU.
@@ -92,9 +111,13 @@ class Autoencoder:
             )
         return torch.cat([self._encode(images[i : i + BATCH]) for i in _batches(len(images), "encode")])
 
-    def decode(self, latents: torch.Tensor) -> np.ndarray:
-        """(N, C, h, w) standardised latents to (N, h · factor, w · factor) uint8."""
-        return np.concatenate([self._decode(latents[i : i + BATCH]) for i in _batches(len(latents), "decode")])
+    def decode(self, latents: torch.Tensor, seeds: Sequence[int] | None = None) -> np.ndarray:
+        """(N, C, h, w) standardised latents to (N, h · factor, w · factor) uint8, item i with grain of `seeds[i]`.
+
+        Without seeds there is no grain.
+        """
+        parts = [slice(i, i + BATCH) for i in _batches(len(latents), "decode")]
+        return np.concatenate([self._decode(latents[p], None if seeds is None else seeds[p]) for p in parts])
 
     def _statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mean, std = (like.new_tensor(values).view(1, -1, 1, 1) for values in (self.latent_mean, self.latent_std))
@@ -109,12 +132,14 @@ class Autoencoder:
         return ((latents - mean) / std).cpu()
 
     @torch.no_grad()
-    def _decode(self, latents: torch.Tensor) -> np.ndarray:
+    def _decode(self, latents: torch.Tensor, seeds: Sequence[int] | None) -> np.ndarray:
         latents = latents.to(self.model.device, torch.float32)
         mean, std = self._statistics(latents)
         decoded = self.model.decode((latents * std + mean).to(self.model.dtype)).sample
-        grey = decoded.float().mean(1).clamp(-1, 1)
-        return ((grey + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+        grey = (decoded.float().mean(1) + 1) * 127.5
+        if seeds is not None and self.grain:
+            grey = grey + self.grain.draw(latents, seeds)
+        return grey.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 def _batches(n: int, name: str) -> tqdm:
@@ -155,9 +180,10 @@ def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = N
             problems.append(str(error).split("\n")[0])
             continue
         if isinstance(model, (AutoencoderKL, VQModel, AutoencoderTiny)):
-            statistics = Path(name_or_folder, LATENTS)
             model.to(own_device())
-            return Autoencoder(model, **read_json(statistics)) if statistics.is_file() else Autoencoder(model)
+            if not Path(name_or_folder, LATENTS).is_file():
+                return Autoencoder(model)
+            return Autoencoder(model, **read_json(Path(name_or_folder, LATENTS)), grain=_load_grain(name_or_folder))
         problems.append(f"it holds a {type(model).__name__}")
     raise TemDataError(
         f"autoencoder {name_or_folder} (revision {revision}): {problems[0]} Expected the config.json and weights of an "
@@ -165,23 +191,34 @@ def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = N
     )
 
 
+def _load_grain(folder: str | os.PathLike) -> Grain:
+    try:
+        return Grain.from_pretrained(Path(folder, GRAIN)).to(own_device())
+    except (OSError, ValueError) as error:
+        line = str(error).split("\n")[0]
+        raise TemDataError(f"{Path(folder, GRAIN)}: {line} Train the autoencoder in {folder} again") from error
+
+
 def save_autoencoder(autoencoder: Autoencoder, folder: str | os.PathLike) -> None:
-    """As diffusers does, with `latents.json` (mean and standard deviation of each channel) beside it."""
+    """As diffusers does; beside it `latents.json` (mean and standard deviation of each channel) and `grain`."""
     with whole(folder) as draft:
         autoencoder.model.save_pretrained(draft)
         statistics = {"latent_mean": autoencoder.latent_mean, "latent_std": autoencoder.latent_std}
         write_json(draft / LATENTS, statistics)
+        autoencoder.grain.save_pretrained(draft / GRAIN)
 
 
 class _Reconstruction(nn.Module):
-    """AutoencoderTiny without its rounding of the latents to bytes, which has no gradient."""
+    """AutoencoderTiny without its rounding of the latents to bytes, which has no gradient, but with `noise` on them."""
 
     def __init__(self, autoencoder: AutoencoderTiny):
         super().__init__()
         self.autoencoder = autoencoder
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.autoencoder.decode(self.autoencoder.encode(images).latents).sample
+    def forward(self, images: torch.Tensor, noise: torch.Tensor | float = 0.0) -> torch.Tensor:
+        latents = self.autoencoder.encode(images).latents
+        noise = noise * latents.detach().std((0, 2, 3), keepdim=True)
+        return self.autoencoder.decode(latents + noise).sample
 
 
 def build_autoencoder(settings: AutoencoderSettings, seed: int) -> AutoencoderTiny:
@@ -199,7 +236,7 @@ def build_autoencoder(settings: AutoencoderSettings, seed: int) -> AutoencoderTi
         latent_channels=settings.latent_channels,
     )
     _initialise(model, seed)
-    return model
+    return model.to(memory_format=torch.channels_last)
 
 
 def _initialise(model: AutoencoderTiny, seed: int) -> None:
@@ -230,21 +267,24 @@ def train_autoencoder(
     settings: Mapping,
     workdir: str | os.PathLike,
     seed: int,
-    callback: Callable[[int], None] | None = None,
 ) -> tuple[Autoencoder, History]:
     """Train a grey AutoencoderTiny from scratch on `images` (N, H, W) uint8, resuming in `workdir`.
 
     `settings` are the keys of AutoencoderSettings. Returns the autoencoder with
-    latents standardised on `images`, and the history: step, loss and `val_psnr`
+    latents and grain measured on `images`, and the history: step, loss and `val_psnr`
     in dB, of the validation images after rounding to 8 bits.
     """
     options = read_settings(AutoencoderSettings, settings, "autoencoder")
     held_out = val_images[evenly_spaced(len(val_images), options.validation_patches)]
 
+    side = images.shape[1] // options.factor
+    latent_shape = options.batch_size, options.latent_channels, side, side
+
     def batch_loss(model: nn.Module, rng: np.random.Generator, part: slice) -> torch.Tensor:
         chosen = rng.integers(0, len(images), options.batch_size)[part]
+        noise = rng.standard_normal(latent_shape, dtype=np.float32)[part] * options.latent_noise
         batch = to_unit(images[chosen], next(model.parameters()).device)
-        return reconstruction_loss(model(batch), batch, options.gradient_weight)
+        return reconstruction_loss(model(batch, torch.from_numpy(noise).to(batch)), batch, options.gradient_weight)
 
     def validate(model: _Reconstruction) -> dict[str, float]:
         device = model.autoencoder.device
@@ -253,5 +293,5 @@ def train_autoencoder(
         return {"val_psnr": psnr(held_out, grey.round())}
 
     network = _Reconstruction(build_autoencoder(options, seed))
-    trained, history = fit(network, batch_loss, validate, options, workdir, seed, callback)
-    return Autoencoder(trained.autoencoder).measured(images), history
+    trained, history = fit(network, batch_loss, validate, options, workdir, seed)
+    return Autoencoder(trained.autoencoder).measured(images, seed), history

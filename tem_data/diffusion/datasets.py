@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,22 +13,28 @@ import numpy as np
 from accelerate import PartialState
 
 from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, train_autoencoder
+from tem_data.diffusion.conditioning import Asked, Pairs, instance_edges
 from tem_data.diffusion.denoiser import train_ldm
-from tem_data.diffusion.generation import generate
+from tem_data.diffusion.generation import GenerationSettings, Order, generate
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
+from tem_data.diffusion.samples import SampleSheets
+from tem_data.diffusion.tracking import TRACKERS
 from tem_data.diffusion.training import History
 from tem_data.errors import TemDataError
-from tem_data.files import fingerprint, is_main_process
-from tem_data.micrograph import Micrograph, class_mask
+from tem_data.files import fingerprint, is_main_process, whole
+from tem_data.micrograph import Micrograph, class_mask, instance_map
 from tem_data.schema import count_rows, read_classes, read_dataset, write_readme, write_shard
+from tem_data.settings import read_settings
+
+SAMPLES = "samples"
 
 
-def read_pairs(patches: str | os.PathLike, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and class masks of a split, both (N, H, W) uint8.
+def read_pairs(patches: str | os.PathLike, split: str) -> Pairs:
+    """The images of a split and what they show.
 
     Raises TemDataError if the split is absent or one of its patches has no image.
     """
-    names, images, masks = read_classes(patches).names, [], []
+    names, images, asked = read_classes(patches).names, [], []
     for patch in read_dataset(patches, split):
         if patch.image is None:
             raise TemDataError(
@@ -35,13 +42,20 @@ def read_pairs(patches: str | os.PathLike, split: str) -> tuple[np.ndarray, np.n
                 "expected labelled patches, not bare masks"
             )
         images.append(patch.image)
-        masks.append(class_mask(patch.defects, names, patch.shape))
+        asked.append(asked_of(patch, names))
     if not images:
         raise TemDataError(
             f"{patches}: it has no patches in the split {split!r}; expected data/{split}-*.parquet with some: "
             "cut patches of a larger split"
         )
-    return np.stack(images), np.stack(masks)
+    return Pairs(np.stack(images), Asked(*map(np.stack, zip(*asked))))
+
+
+def asked_of(patch: Micrograph, names: Sequence[str]) -> Asked:
+    """What the denoiser is told of a patch, without the first axis; of its defects those that are not to be ignored."""
+    shown = [defect for defect in patch.defects if not defect.ignore]
+    edges = instance_edges(instance_map(shown, patch.shape))
+    return Asked(class_mask(shown, names, patch.shape), edges, np.float32(patch.nm_per_px or np.nan))
 
 
 def autoencoder_for(
@@ -53,10 +67,10 @@ def autoencoder_for(
     """
     settings = dict(settings)
     pretrained, revision = settings.pop("pretrained"), settings.pop("revision")
-    images, _ = read_pairs(patches, "train")
+    images = read_pairs(patches, "train").images
     if pretrained:
-        return load_autoencoder(pretrained, revision).measured(images)
-    return train_autoencoder(images, read_pairs(patches, "validation")[0], settings, work, seed)[0]
+        return load_autoencoder(pretrained, revision).measured(images, seed)
+    return train_autoencoder(images, read_pairs(patches, "validation").images, settings, work, seed)[0]
 
 
 def ldm_for(
@@ -66,19 +80,39 @@ def ldm_for(
     seed: int,
     work: str | os.PathLike,
 ) -> tuple[MaskToMicrographPipeline, History]:
-    """The pipeline of a denoiser trained on the training patches, and its losses. `settings` as LDMSettings."""
+    """The pipeline of a denoiser trained on the training patches, and its losses.
+
+    `settings` as LDMSettings. Sample sheets are kept in `work`.
+    """
     names = read_classes(patches).names
     train, validation = read_pairs(patches, "train"), read_pairs(patches, "validation")
-    unet, history = train_ldm(autoencoder, *train, *validation, len(names), settings, work, seed)
-    scales = {p.nm_per_px for p in read_dataset(patches, "train")}
-    nm_per_px = scales.pop() if len(scales) == 1 else None
+    sizes = train.asked.nm_per_px
+    nm_per_px = float(np.median(sizes)) if np.isfinite(sizes).all() else None
+    sheets = SampleSheets(autoencoder, train, validation, names, nm_per_px, Path(work, SAMPLES))
+    unet, history = train_ldm(autoencoder, train, validation, len(names), settings, work, seed, sheets)
     return MaskToMicrographPipeline.assemble(unet, autoencoder, names, nm_per_px), history
 
 
-def _pipeline(ldm: str | os.PathLike) -> MaskToMicrographPipeline:
+def save_ldm(pipeline: MaskToMicrographPipeline, work: str | os.PathLike, folder: str | os.PathLike) -> None:
+    """Write the pipeline as diffusers does; beside it the sample sheets and logs that its training left in `work`."""
+    with whole(folder) as draft:
+        pipeline.save_pretrained(draft)
+        for name in (SAMPLES, *TRACKERS):
+            if Path(work, name).is_dir():
+                shutil.copytree(Path(work, name), draft / name)
+
+
+def load_pipeline(ldm: str | os.PathLike) -> tuple[MaskToMicrographPipeline, str]:
+    """The model of a folder or of the Hub, and what tells its weights: a fingerprint of them, or `name@commit`.
+
+    Raises TemDataError where there is none.
+    """
     try:
-        return MaskToMicrographPipeline.from_pretrained(str(ldm))
-    except (OSError, ValueError) as error:
+        folder = Path(ldm) if Path(ldm).is_dir() else Path(MaskToMicrographPipeline.download(str(ldm)))
+        weights = sorted(folder.glob("*/*.safetensors"))
+        checkpoint = fingerprint(None, *weights) if Path(ldm).is_dir() else f"{ldm}@{folder.name}"
+        return MaskToMicrographPipeline.from_pretrained(folder), checkpoint
+    except (OSError, ValueError, TemDataError) as error:
         line = str(error).split("\n")[0]
         raise TemDataError(
             f"latent diffusion model {ldm}: {line} Expected a folder or the Hub name of a "
@@ -96,19 +130,24 @@ def generate_pairs(
     TemDataError where there is no such model or dataset.
     """
     classes = read_classes(masks)
-    pipeline = _pipeline(ldm)
-    checkpoint = fingerprint(None, ldm) if Path(ldm).is_dir() else str(ldm)
+    pipeline, checkpoint = load_pipeline(ldm)
+    options = read_settings(GenerationSettings, settings, "generate")
+    made_by = {
+        "origin": "gen",
+        "checkpoint": checkpoint,
+        "guidance_scale": options.guidance_scale,
+        "num_inference_steps": options.num_inference_steps,
+    }
 
-    def items() -> Iterator[tuple[Micrograph, np.ndarray, int]]:
+    def orders() -> Iterator[Order]:
         for number, mask in enumerate(read_dataset(masks)):
             item_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            yield replace(mask, seed=item_seed), class_mask(mask.defects, classes.names, mask.shape), item_seed
+            yield Order(replace(mask, seed=item_seed), asked_of(mask, classes.names), item_seed)
 
     def write(path: Path, drawn: Sequence[Micrograph], images: np.ndarray) -> None:
-        pairs = [replace(mask, image=image, origin="gen", checkpoint=checkpoint) for mask, image in zip(drawn, images)]
-        write_shard(path, pairs, classes)
+        write_shard(path, [replace(mask, image=image, **made_by) for mask, image in zip(drawn, images)], classes)
 
-    generate(pipeline, items(), write, Path(folder, "data"), settings, total=count_rows(masks))
+    generate(pipeline, orders(), write, Path(folder, "data"), settings, total=count_rows(masks))
     if is_main_process():
         write_readme(folder, classes, f"Generated pairs (GEN) of checkpoint {checkpoint}.")
     PartialState().wait_for_everyone()

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import ConfigMixin, DDPMScheduler, ModelMixin, UNet2DModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, defect_share, mask_condition
+from tem_data.diffusion.conditioning import NO_MASK, Asked, Pairs, defect_share, mask_condition, pixel_size_code
 from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit
 from tem_data.errors import TemDataError
 from tem_data.settings import read_settings
+
+PYRAMID_WIDTH = 64
+VALIDATION_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -26,43 +31,131 @@ class LDMSettings(TrainingSettings):
     A level of the U-Net for each entry of `block_out_channels`, each half as
     fine as the one before, with `layers_per_block` residual layers and, where
     `attention` says so, self-attention. The loss of a latent pixel weighs
-    1 + `foreground_weight` · (share of defects in it). In a share `mask_dropout`
+    1 + `foreground_weight` · (share of defects in it). `conditioning` is as
+    MaskDenoiser says. In a share `mask_dropout`
     of the patches the mask is withheld, which guidance needs.
     """
 
     block_out_channels: Sequence[int] = (64, 128, 192)
     attention: Sequence[bool] = (False, False, True)
-    layers_per_block: int = 2
+    layers_per_block: int = 1
+    conditioning: str = "spade"
     foreground_weight: float = 3.0
     mask_dropout: float = 0.1
 
 
-def build_denoiser(
-    settings: LDMSettings, autoencoder: Autoencoder, n_classes: int, patch: int, seed: int
-) -> UNet2DModel:
-    """A UNet2DModel from latents ⊕ condition to latents, with random weights, for patches of `patch` px.
+class MaskDenoiser(ModelMixin, ConfigMixin):
+    """A UNet2DModel that is told the mask, by concatenation with the latents and at every scale.
 
-    Raises TemDataError if `attention` and `block_out_channels` differ in length
-    or the latents cannot be halved as often as the levels ask.
+    With `conditioning` "concat" the mask enters with the latents only, as in the
+    paper; with "spade" it also sets the scale and shift of every normalisation
+    of the residual layers (Park et al. 2019, SPADE), at the resolution that the
+    layer has. `pixel_size`: the network is told nm per px.
     """
-    levels, side = len(settings.block_out_channels), patch // autoencoder.factor
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int,
+        n_classes: int,
+        block_out_channels: Sequence[int] = (64, 128, 192),
+        attention: Sequence[bool] = (False, False, True),
+        layers_per_block: int = 1,
+        conditioning: str = "spade",
+        pixel_size: bool = False,
+    ):
+        super().__init__()
+        condition_channels = 4 * (n_classes + 1)
+        self.unet = UNet2DModel(
+            in_channels=latent_channels + condition_channels,
+            out_channels=latent_channels,
+            block_out_channels=tuple(block_out_channels),
+            layers_per_block=layers_per_block,
+            down_block_types=tuple("AttnDownBlock2D" if wanted else "DownBlock2D" for wanted in attention),
+            up_block_types=tuple("AttnUpBlock2D" if wanted else "UpBlock2D" for wanted in attention[::-1]),
+            norm_num_groups=math.gcd(32, *block_out_channels),
+            class_embed_type="timestep" if pixel_size else None,
+        )
+        if pixel_size:
+            self.unet.class_embedding.register_forward_pre_hook(_in_dtype_of_weights)
+        self.pyramid = nn.ModuleList()
+        if conditioning == "spade":
+            self.pyramid = _pyramid(condition_channels, len(block_out_channels))
+            for layer in [module for module in self.unet.modules() if isinstance(module, ResnetBlock2D)]:
+                layer.norm1, layer.norm2 = SpatialNorm(layer.norm1), SpatialNorm(layer.norm2)
+
+    @property
+    def stride(self) -> int:
+        """What the sides of the latents must be multiples of."""
+        return 2 ** (len(self.config.block_out_channels) - 1)
+
+    def forward(
+        self, latents: torch.Tensor, times: torch.Tensor, condition: torch.Tensor, nm_per_px: torch.Tensor
+    ) -> torch.Tensor:
+        """The velocity (N, C, h, w) of noisy latents at `times` (N,) under `mask_condition` and `nm_per_px` (N,)."""
+        scales, features = {}, condition
+        for layer in self.pyramid:
+            features = layer(features)
+            scales[features.shape[-2:]] = features
+        for module in self.unet.modules():
+            if isinstance(module, SpatialNorm):
+                module.scales = scales
+        sizes = pixel_size_code(nm_per_px) if self.config.pixel_size else None
+        velocity = self.unet(torch.cat([latents, condition], 1), times, class_labels=sizes).sample
+        scales.clear()
+        return velocity
+
+
+def _in_dtype_of_weights(embedding: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """UNet2DModel casts what embeds the times to its dtype, but not what embeds the pixel sizes."""
+    return (inputs[0].to(embedding.linear_1.weight.dtype),)
+
+
+class SpatialNorm(nn.Module):
+    """A normalisation whose scale and shift follow the mask at each place; at first it is `norm` itself."""
+
+    def __init__(self, norm: nn.GroupNorm):
+        super().__init__()
+        self.norm = norm
+        self.modulation = nn.Conv2d(PYRAMID_WIDTH, 2 * norm.num_channels, 1)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.scales: dict[torch.Size, torch.Tensor] = {}
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.modulation(self.scales[features.shape[-2:]]).chunk(2, dim=1)
+        return self.norm(features) * (1 + scale) + shift
+
+
+def _pyramid(channels: int, levels: int) -> nn.ModuleList:
+    """Features of the mask at the resolution of each level of the U-Net, each from the one above."""
+    layers = [nn.Conv2d(channels, PYRAMID_WIDTH, 3, padding=1)]
+    layers += [nn.Conv2d(PYRAMID_WIDTH, PYRAMID_WIDTH, 3, stride=2, padding=1) for _ in range(levels - 1)]
+    return nn.ModuleList(nn.Sequential(layer, nn.SiLU()) for layer in layers)
+
+
+def build_denoiser(
+    settings: LDMSettings, latent_channels: int, n_classes: int, side: int, pixel_size: bool, seed: int
+) -> MaskDenoiser:
+    """A MaskDenoiser with random weights, for latents of `side` px.
+
+    Raises TemDataError if `conditioning` is unknown, `attention` and
+    `block_out_channels` differ in length, or the latents cannot be halved as
+    often as the levels ask.
+    """
+    levels = len(settings.block_out_channels)
+    if settings.conditioning not in ("concat", "spade"):
+        raise TemDataError(f"params.yaml, ldm: conditioning is {settings.conditioning!r}; expected concat or spade")
     if len(settings.attention) != levels or side % 2 ** (levels - 1):
         raise TemDataError(
             f"params.yaml, ldm: block_out_channels has {levels} levels; expected as many entries in attention (it has "
             f"{len(settings.attention)}) and latents ({side} px) that can be halved {levels - 1} times"
         )
+    shape = settings.block_out_channels, settings.attention, settings.layers_per_block, settings.conditioning
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return UNet2DModel(
-            sample_size=side,
-            in_channels=autoencoder.latent_channels + 4 * n_classes,
-            out_channels=autoencoder.latent_channels,
-            block_out_channels=tuple(settings.block_out_channels),
-            layers_per_block=settings.layers_per_block,
-            down_block_types=tuple("AttnDownBlock2D" if wanted else "DownBlock2D" for wanted in settings.attention),
-            up_block_types=tuple("AttnUpBlock2D" if wanted else "UpBlock2D" for wanted in settings.attention[::-1]),
-            norm_num_groups=math.gcd(32, *settings.block_out_channels),
-        )
+        denoiser = MaskDenoiser(latent_channels, n_classes, *shape, pixel_size)
+    return denoiser.to(memory_format=torch.channels_last)
 
 
 def noise_scheduler() -> DDPMScheduler:
@@ -81,10 +174,10 @@ def noise_scheduler() -> DDPMScheduler:
 
 @dataclass(frozen=True)
 class DenoisingLoss:
-    """The weighted squared error of the predicted velocity, on cached latents and the masks that go with them."""
+    """The weighted squared error of the predicted velocity, on cached latents and what was asked for them."""
 
     latents: torch.Tensor
-    masks: np.ndarray
+    asked: Asked
     n_classes: int
     factor: int
     foreground_weight: float
@@ -97,12 +190,13 @@ class DenoisingLoss:
         device = next(model.parameters()).device
         latents = self.latents[torch.from_numpy(chosen)].to(device)
         noise_, times_ = torch.from_numpy(noise).to(device), torch.from_numpy(times).to(device)
-        condition = mask_condition(self.masks[chosen], self.n_classes, self.factor, device)
+        asked = self.asked.take(chosen)
+        condition = mask_condition(asked.masks, asked.edges, self.n_classes, self.factor, device)
         weight = 1 + self.foreground_weight * defect_share(condition)
         condition[torch.from_numpy(dropped).to(device)] = NO_MASK
         noisy = self.scheduler.add_noise(latents, noise_, times_)
         velocity = self.scheduler.get_velocity(latents, noise_, times_)
-        predicted = model(torch.cat([noisy, condition], 1), times_).sample
+        predicted = model(noisy, times_, condition, torch.from_numpy(asked.nm_per_px).to(device))
         return (weight * (predicted.float() - velocity) ** 2).mean()
 
     def draw(self, rng: np.random.Generator, chosen: np.ndarray, dropout: float) -> tuple[np.ndarray, ...]:
@@ -114,43 +208,49 @@ class DenoisingLoss:
 
 def train_ldm(
     autoencoder: Autoencoder,
-    images: np.ndarray,
-    masks: np.ndarray,
-    val_images: np.ndarray,
-    val_masks: np.ndarray,
+    train: Pairs,
+    validation: Pairs,
     n_classes: int,
     settings: Mapping,
     workdir: str | os.PathLike,
     seed: int,
-    callback: Callable[[int], None] | None = None,
-) -> tuple[UNet2DModel, History]:
-    """Train the denoiser on latents of `images` under `masks`, both (N, H, W) uint8, resuming in `workdir`.
+    sample: Callable[[MaskDenoiser, int], dict[str, float]] | None = None,
+) -> tuple[MaskDenoiser, History]:
+    """Train the denoiser on the latents of `train`, resuming in `workdir`.
 
-    `settings` are the keys of LDMSettings. Returns the denoiser with averaged
-    weights and the history: step, loss, and `val_loss` of patches of other
-    micrographs at fixed noise.
+    `settings` are the keys of LDMSettings. `sample(denoiser, step)` looks at the
+    averaged weights now and then, as `fit` says. Returns the denoiser with
+    averaged weights and the history: step, loss, and `val_loss` of the patches
+    of other micrographs at fixed noise. It is told the pixel size where that of
+    the training patches is known and differs.
     """
     options = read_settings(LDMSettings, settings, "ldm")
-    held_out = evenly_spaced(len(val_images), options.validation_patches)
 
-    def loss_on(images: np.ndarray, masks: np.ndarray) -> DenoisingLoss:
-        latents = autoencoder.encode(images)
-        return DenoisingLoss(
-            latents, masks, n_classes, autoencoder.factor, options.foreground_weight, noise_scheduler()
-        )
+    def loss_on(pairs: Pairs) -> DenoisingLoss:
+        weight = options.foreground_weight
+        latents = autoencoder.encode(pairs.images)
+        return DenoisingLoss(latents, pairs.asked, n_classes, autoencoder.factor, weight, noise_scheduler())
 
-    loss, val_loss = loss_on(images, masks), loss_on(val_images[held_out], val_masks[held_out])
+    loss = loss_on(train)
+    val_loss = loss_on(validation.take(evenly_spaced(len(validation.images), options.validation_patches)))
 
     def batch_loss(model: nn.Module, rng: np.random.Generator, part: slice) -> torch.Tensor:
-        chosen = rng.integers(0, len(masks), options.batch_size)
+        chosen = rng.integers(0, len(loss.latents), options.batch_size)
         return loss(model, chosen[part], *(drawn[part] for drawn in loss.draw(rng, chosen, options.mask_dropout)))
 
-    def validate(model: UNet2DModel) -> dict[str, float]:
-        rng, losses = np.random.default_rng(seed), []
-        for i in range(0, len(held_out), 16):
-            chosen = np.arange(i, min(i + 16, len(held_out)))
+    def validate(model: MaskDenoiser) -> dict[str, float]:
+        rng, losses, n = np.random.default_rng(seed), [], len(val_loss.latents)
+        for i in range(0, n, VALIDATION_BATCH):
+            chosen = np.arange(i, min(i + VALIDATION_BATCH, n))
             losses += [val_loss(model, chosen, *val_loss.draw(rng, chosen, 0.0)).item()] * len(chosen)
         return {"val_loss": float(np.mean(losses))}
 
-    network = build_denoiser(options, autoencoder, n_classes, images.shape[1], seed)
-    return fit(network, batch_loss, validate, options, workdir, seed, callback)
+    pixel_size = sizes_differ(train.asked.nm_per_px)
+    side = train.images.shape[1] // autoencoder.factor
+    network = build_denoiser(options, autoencoder.latent_channels, n_classes, side, pixel_size, seed)
+    return fit(network, batch_loss, validate, options, workdir, seed, sample=sample)
+
+
+def sizes_differ(nm_per_px: np.ndarray) -> bool:
+    """Whether all pixel sizes are known, and some differ by more than one percent."""
+    return bool(np.isfinite(nm_per_px).all() and nm_per_px.max() > 1.01 * nm_per_px.min())

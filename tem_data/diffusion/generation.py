@@ -7,18 +7,27 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from tqdm.auto import tqdm
 
+from tem_data.diffusion.conditioning import Asked
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
 from tem_data.errors import TemDataError
 from tem_data.settings import read_settings
 
-Item = TypeVar("Item")
+
+class Order(NamedTuple):
+    """One picture to paint: `item` is whatever the caller needs, `asked` an Asked without its first axis."""
+
+    item: Any
+    asked: Asked
+    seed: int
+
+
 # An image follows from its seed alone: no scheduler that draws noise of its own.
 SCHEDULERS = {kind.__name__: kind for kind in (DDIMScheduler, DPMSolverMultistepScheduler)}
 
@@ -28,32 +37,31 @@ class GenerationSettings:
     """How to generate.
 
     `num_inference_steps` of `scheduler`, one of `SCHEDULERS` (null: the
-    pipeline's own), `guidance_scale` (1 is none), `batch_size` images at a time,
-    `shard_rows` images in a file.
+    pipeline's own), `guidance_scale` (1 is none), `batch_size` images at a time
+    (null: what memory allows), `shard_rows` images in a file.
     """
 
     scheduler: str | None = None
     num_inference_steps: int = 20
     guidance_scale: float = 1.0
-    batch_size: int = 16
+    batch_size: int | None = None
     shard_rows: int = 256
 
 
 def generate(
     pipeline: MaskToMicrographPipeline,
-    items: Iterable[tuple[Item, np.ndarray, int]],
-    write_shard: Callable[[Path, list[Item], np.ndarray], None],
+    orders: Iterable[Order],
+    write_shard: Callable[[Path, list[Any], np.ndarray], None],
     folder: str | os.PathLike,
     settings: Mapping,
     name: str = "train",
     total: int | None = None,
 ) -> list[Path]:
-    """Paint a micrograph for each item and write `folder/{name}-00000.parquet`, `-00001`, …
+    """Paint a micrograph for each order and write `folder/{name}-00000.parquet`, `-00001`, …
 
-    An item is `(whatever the caller needs, class mask (H, W) uint8, seed)`;
-    `items` must come in the same order each time. `write_shard(path, items,
-    images)` gets the first entries and the images (n, H, W) uint8, and must move
-    a whole file into place. A shard whose file is there is skipped, so that a run
+    `orders` must be the same each time. `write_shard(path, items, images)` gets
+    their items and the images (n, H, W) uint8, and must move a whole file into
+    place. A shard whose file is there is skipped, so that a run
     after `kill -9` ends with the same bytes as one without; processes of
     `accelerate launch` take turns. `settings` are the keys of
     GenerationSettings. Returns the paths of all shards, in order.
@@ -66,21 +74,21 @@ def generate(
     pipeline.set_progress_bar_config(disable=True)
     paths = []
     with tqdm(total=total, desc="generate", unit="image", disable=not accelerator.is_main_process) as bar:
-        for number, shard in enumerate(_shards(items, options.shard_rows)):
+        for number, shard in enumerate(_shards(orders, options.shard_rows)):
             paths.append(Path(folder, f"{name}-{number:05d}.parquet"))
             if paths[-1].exists() or number % accelerator.num_processes != accelerator.process_index:
                 bar.update(len(shard))
                 continue
-            things, masks, seeds = zip(*shard)
-            images = pipeline(
-                _stacked(masks, paths[-1]),
+            items, asked, seeds = zip(*shard)
+            images = pipeline.paint(
+                _stacked(asked, paths[-1]),
                 seeds,
                 options.num_inference_steps,
                 options.guidance_scale,
                 options.batch_size,
                 bar.update,
             )
-            write_shard(paths[-1], list(things), images)
+            write_shard(paths[-1], list(items), images)
     accelerator.wait_for_everyone()
     return paths
 
@@ -91,13 +99,13 @@ def _scheduler_class(name: str) -> type[DDIMScheduler] | type[DPMSolverMultistep
     return SCHEDULERS[name]
 
 
-def _shards(items: Iterable[tuple], rows: int) -> Iterator[list[tuple]]:
-    source = iter(items)
+def _shards(orders: Iterable[Order], rows: int) -> Iterator[list[Order]]:
+    source = iter(orders)
     return iter(lambda: list(itertools.islice(source, rows)), [])
 
 
-def _stacked(masks: tuple[np.ndarray, ...], path: Path) -> np.ndarray:
-    sizes = sorted({mask.shape for mask in masks})
+def _stacked(asked: tuple[Asked, ...], path: Path) -> Asked:
+    sizes = sorted({one.masks.shape for one in asked})
     if len(sizes) > 1:
         raise TemDataError(f"{path}: its masks have the sizes {sizes}; draw masks of one size only")
-    return np.stack(masks)
+    return Asked(*map(np.stack, zip(*asked)))

@@ -6,39 +6,60 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin, UNet2DModel
+from accelerate.utils.memory import release_memory, should_reduce_batch_size
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin
+from huggingface_hub import snapshot_download
 
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, mask_condition
-from tem_data.diffusion.denoiser import noise_scheduler
+from tem_data.diffusion.conditioning import NO_MASK, Asked, instance_edges, mask_condition
+from tem_data.diffusion.denoiser import MaskDenoiser, noise_scheduler
+from tem_data.diffusion.grain import Grain
 from tem_data.errors import TemDataError
+
+# Pixels of a batch where memory is not asked: as many as 16 pictures of 256 px on a CPU, 256 of them on a GPU.
+BATCH_PIXELS = {"cpu": 16 * 256**2, "cuda": 256 * 256**2}
 
 
 class MaskToMicrographPipeline(DiffusionPipeline):
     """Paints a grey micrograph under each class mask.
 
     Components: `unet` (the denoiser), `scheduler` (DPM-Solver++ or DDIM), `vae` (any
-    diffusers autoencoder). Configuration: `class_names` in the order of the mask
-    values from 1 on; `latent_mean` and `latent_std` of the autoencoder's latents,
-    one value per channel; `nm_per_px` of the training patches, None if they vary.
+    diffusers autoencoder), `grain` (the noise that it smooths away). Configuration:
+    `class_names` in the order of the mask values from 1 on; `latent_mean` and
+    `latent_std` of the autoencoder's latents, one value per channel; `nm_per_px`,
+    the median of the training patches, None if it is not known.
 
     Load with `MaskToMicrographPipeline.from_pretrained(folder or Hub name)`.
+    Raises TemDataError where `unet` is another network, or denoiser and autoencoder do not belong together.
     """
 
-    model_cpu_offload_seq = "unet->vae"
+    model_cpu_offload_seq = "unet->grain->vae"
+    _optional_components = ["grain"]
 
     def __init__(
         self,
-        unet: UNet2DModel,
+        unet: MaskDenoiser,
         scheduler: SchedulerMixin,
         vae: ModelMixin,
+        grain: Grain | None = None,
         class_names: list[str] | tuple[str, ...] = (),
         latent_mean: list[float] | tuple[float, ...] = (),
         latent_std: list[float] | tuple[float, ...] = (),
         nm_per_px: float | None = None,
     ):
         super().__init__()
-        self.register_modules(unet=unet, scheduler=scheduler, vae=vae)
+        if not isinstance(unet, MaskDenoiser):
+            raise TemDataError(
+                f"its unet is a {type(unet).__name__}, not a MaskDenoiser; train a model with this version of tem_data."
+            )
+        if unet.config.latent_channels != vae.config.latent_channels:
+            raise TemDataError(
+                f"the denoiser was trained on latents of {unet.config.latent_channels} channels, but the autoencoder "
+                f"has {vae.config.latent_channels}; use the autoencoder that the denoiser was trained with"
+            )
+        self.register_modules(
+            unet=unet.to(memory_format=torch.channels_last), scheduler=scheduler, vae=vae, grain=grain
+        )
         self.register_to_config(
             class_names=list(class_names),
             latent_mean=list(latent_mean),
@@ -47,65 +68,137 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         )
 
     @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs) -> str:
+        """The folder of a Hub model in the local cache, whose name is the commit; `kwargs` as of diffusers.
+
+        diffusers' own wants a Python file beside each component that is not of diffusers.
+        """
+        wanted = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+        options = {name: kwargs[name] for name in wanted if kwargs.get(name) is not None}
+        files = ["model_index.json", "*/*.json", "*/*.safetensors"]
+        return snapshot_download(pretrained_model_name, allow_patterns=files, **options)
+
+    @classmethod
     def assemble(
-        cls, unet: UNet2DModel, autoencoder: Autoencoder, class_names: Sequence[str], nm_per_px: float | None = None
+        cls, unet: MaskDenoiser, autoencoder: Autoencoder, class_names: Sequence[str], nm_per_px: float | None = None
     ) -> MaskToMicrographPipeline:
         """The pipeline of a trained denoiser and the autoencoder that it was trained with."""
         scheduler = DPMSolverMultistepScheduler.from_config(noise_scheduler().config, euler_at_final=True)
         statistics = autoencoder.latent_mean, autoencoder.latent_std
-        return cls(unet, scheduler, autoencoder.model, class_names, *statistics, nm_per_px)
+        return cls(unet, scheduler, autoencoder.model, autoencoder.grain, class_names, *statistics, nm_per_px)
 
     @property
     def autoencoder(self) -> Autoencoder:
-        return Autoencoder(self.vae, self.config.latent_mean, self.config.latent_std)
+        return Autoencoder(self.vae, self.config.latent_mean, self.config.latent_std, self.grain)
 
-    @torch.no_grad()
     def __call__(
         self,
         masks: np.ndarray,
         seeds: Sequence[int],
+        instances: np.ndarray | None = None,
+        nm_per_px: Sequence[float | None] | None = None,
         num_inference_steps: int = 20,
         guidance_scale: float = 1.0,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         callback: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Micrographs (N, H, W) uint8 for `masks` (N, H, W) uint8, 0 background, k + 1 for `class_names[k]`.
 
-        Image i depends on mask i and `seeds[i]` alone. A `guidance_scale` of 1 is
-        no guidance (Ho and Salimans 2022). `callback(n)` runs after each batch of n.
-        Raises TemDataError if masks and seeds differ in number or a mask does not suit.
+        `instances` (N, H, W), an id for each defect, tells touching defects of a
+        class apart; `nm_per_px`, one value a mask, is by default that of the
+        training patches. Sides may be any multiples of the latent grid, 1024 × 1024
+        as well. Image i depends on mask i and `seeds[i]` alone. A `guidance_scale`
+        of 1 is no guidance (Ho and Salimans 2022). `batch_size` is by default what
+        memory allows. `callback(n)` runs after each batch of n.
+
+        Raises TemDataError if masks, instances, sizes and seeds differ in number
+        or a mask does not suit.
         """
-        if len(masks) != len(seeds):
-            raise TemDataError(f"{len(masks)} masks but {len(seeds)} seeds; give one seed for each mask")
-        images = np.empty(masks.shape, np.uint8)
+        asked = self._asked(masks, instances, nm_per_px, len(seeds))
+        return self.paint(asked, seeds, num_inference_steps, guidance_scale, batch_size, callback)
+
+    @torch.no_grad()
+    def paint(
+        self,
+        asked: Asked,
+        seeds: Sequence[int],
+        num_inference_steps: int = 20,
+        guidance_scale: float = 1.0,
+        batch_size: int | None = None,
+        callback: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """As a call, of what is `asked` in full; an unknown pixel size is that of the training patches."""
+        masks = self._checked(asked.masks)
+        known = np.where(np.isfinite(asked.nm_per_px), asked.nm_per_px, self.config.nm_per_px or np.nan)
+        asked = asked._replace(nm_per_px=known.astype(np.float32))
+        size = batch_size or max(1, BATCH_PIXELS.get(self.unet.device.type, 0) // max(1, masks[0].size))
+        images, done = np.empty(masks.shape, np.uint8), 0
         with self.progress_bar(total=len(masks)) as bar:
-            for i in range(0, len(masks), batch_size):
-                batch = slice(i, i + batch_size)
-                images[batch] = self._paint(masks[batch], seeds[batch], num_inference_steps, guidance_scale)
-                bar.update(len(seeds[batch]))
+            while done < len(masks):
+                batch = slice(done, done + size)
+                try:
+                    painted = self._paint(asked.take(batch), seeds[batch], num_inference_steps, guidance_scale)
+                except RuntimeError as error:
+                    if size == 1 or not should_reduce_batch_size(error):
+                        raise
+                    size //= 2
+                    release_memory()
+                    continue
+                images[batch] = painted
+                done += len(painted)
+                bar.update(len(painted))
                 if callback:
-                    callback(len(seeds[batch]))
+                    callback(len(painted))
         return images
 
-    def _paint(self, masks: np.ndarray, seeds: Sequence[int], steps: int, guidance_scale: float) -> np.ndarray:
+    def _asked(
+        self, masks: np.ndarray, instances: np.ndarray | None, nm_per_px: Sequence[float | None] | None, seeds: int
+    ) -> Asked:
+        sizes = [None] * len(masks) if nm_per_px is None else list(nm_per_px)
+        if len(masks) != seeds or len(sizes) != seeds:
+            raise TemDataError(
+                f"{len(masks)} masks but {seeds} seeds and {len(sizes)} pixel sizes; give one of each for each mask"
+            )
+        known = np.array([size or np.nan for size in sizes], np.float32)
+        return Asked(masks, instance_edges(masks if instances is None else instances), known)
+
+    def _checked(self, masks: np.ndarray) -> np.ndarray:
+        if masks.ndim != 3 or not len(masks):
+            raise TemDataError(f"masks of shape {masks.shape}: expected (N, height, width) with at least one mask")
+        grid = self.autoencoder.factor * self.unet.stride
+        if any(side % grid for side in masks.shape[1:]):
+            raise TemDataError(
+                f"masks of {masks.shape[1]}×{masks.shape[2]} px: this model paints sides that are multiples of {grid} "
+                "px; cut or pad the masks"
+            )
+        return masks
+
+    def _paint(self, asked: Asked, seeds: Sequence[int], steps: int, guidance_scale: float) -> np.ndarray:
         device, dtype, autoencoder = self.unet.device, self.unet.dtype, self.autoencoder
-        condition = mask_condition(masks, len(self.config.class_names), autoencoder.factor, device)
+        classes = len(self.config.class_names)
+        condition = mask_condition(asked.masks, asked.edges, classes, autoencoder.factor, device).to(dtype)
+        sizes = torch.from_numpy(asked.nm_per_px).to(device)
         latents = _noise(seeds, (autoencoder.latent_channels, *condition.shape[2:])).to(device)
         self.scheduler.set_timesteps(steps, device=device)
         latents = latents * self.scheduler.init_noise_sigma
         for time in self.scheduler.timesteps:
-            scaled = self.scheduler.scale_model_input(latents, time)
-            velocity = self._velocity(scaled.to(dtype), condition.to(dtype), time, guidance_scale)
+            scaled = self.scheduler.scale_model_input(latents, time).to(dtype)
+            velocity = self._velocity(scaled, time, condition, sizes, guidance_scale)
             latents = self.scheduler.step(velocity.float(), time, latents).prev_sample
-        return autoencoder.decode(latents)
+        return autoencoder.decode(latents, seeds)
 
     def _velocity(
-        self, latents: torch.Tensor, condition: torch.Tensor, time: torch.Tensor, guidance_scale: float
+        self,
+        latents: torch.Tensor,
+        time: torch.Tensor,
+        condition: torch.Tensor,
+        sizes: torch.Tensor,
+        guidance_scale: float,
     ) -> torch.Tensor:
         if guidance_scale == 1:
-            return self.unet(torch.cat([latents, condition], 1), time).sample
+            return self.unet(latents, time, condition, sizes)
         both = torch.cat([condition, torch.full_like(condition, NO_MASK)])
-        guided, free = self.unet(torch.cat([latents.repeat(2, 1, 1, 1), both], 1), time).sample.chunk(2)
+        guided, free = self.unet(latents.repeat(2, 1, 1, 1), time, both, sizes.repeat(2)).chunk(2)
         return free + guidance_scale * (guided - free)
 
 

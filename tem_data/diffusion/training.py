@@ -8,11 +8,11 @@ was not.
 
 from __future__ import annotations
 
-import json
+import copy
 import math
 import os
-import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,14 +20,17 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
 from torch import nn
 from tqdm.auto import tqdm
 
+from tem_data.diffusion.checkpoints import Checkpoints, History, Row
+from tem_data.diffusion.tracking import check_trackers, trackers
 from tem_data.errors import TemDataError
-from tem_data.files import read_json, write_json
 
-History = list[dict[str, float | None]]
+Measure = Callable[[nn.Module], dict[str, float]]
+REPORT_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,12 @@ class TrainingSettings:
     result is the average of the weights with `ema_decay`. `mixed_precision` is
     no, fp16 or bf16. A checkpoint every `checkpointing_steps`, of which the last
     `checkpoints_total_limit` stay; validation on `validation_patches` evenly
-    spaced patches every `validation_steps`.
+    spaced patches every `validation_steps`, a sample sheet every `sample_steps`
+    (0: never). The training ends early when `patience` validations in a row
+    bring no lower `val_loss`, or when a sample's `memorisation_ratio` is below
+    `min_memorisation_ratio` (0: never); the result is then that of the
+    validation with the lowest `val_loss` before. `report_to` lists tensorboard
+    and dvclive, which show the progress.
     """
 
     steps: int
@@ -56,6 +64,10 @@ class TrainingSettings:
     checkpoints_total_limit: int = 2
     validation_steps: int = 200
     validation_patches: int = 64
+    sample_steps: int = 0
+    patience: int = 0
+    min_memorisation_ratio: float = 0.0
+    report_to: Sequence[str] = ()
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
@@ -71,67 +83,127 @@ def evenly_spaced(n: int, wanted: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, wanted)).round().astype(int))
 
 
+def best_validation(history: History) -> Row | None:
+    """The row with the lowest `val_loss`, the first of equal ones; None if there is none."""
+    return min((row for row in history if "val_loss" in row), key=lambda row: row["val_loss"], default=None)
+
+
+def stop_reason(history: History, settings: TrainingSettings) -> str | None:
+    """Why to end the training after the last row of `history`, and the step whose weights are kept; None to go on."""
+    last, best = history[-1], best_validation(history)
+    ratio = last.get("memorisation_ratio", math.inf)
+    waited = sum("val_loss" in row for row in history[best["step"] :]) if best else 0
+    if ratio < settings.min_memorisation_ratio:
+        why = f"memorisation_ratio {ratio:.3g} is below {settings.min_memorisation_ratio:g}"
+    elif settings.patience and waited >= settings.patience:
+        why = f"val_loss has not improved for {waited} validations"
+    else:
+        return None
+    kept = best_validation(history[:-1]) or last
+    return f"{why}; the weights are those of step {kept['step']}"
+
+
 def fit(
     model: nn.Module,
     batch_loss: Callable[[nn.Module, np.random.Generator, slice], torch.Tensor],
-    validate: Callable[[nn.Module], dict[str, float]],
+    validate: Measure,
     settings: TrainingSettings,
     workdir: str | os.PathLike,
     seed: int,
     callback: Callable[[int], None] | None = None,
+    *,
+    sample: Callable[[nn.Module, int], dict[str, float]] | None = None,
 ) -> tuple[nn.Module, History]:
     """Train `model`, going on from the latest checkpoint in `workdir` if there is one.
 
     `batch_loss(model, rng, part)` draws a whole batch of `settings.batch_size`
     from `rng` and returns the mean loss of its `part`. `validate(model)` scores
-    the averaged weights. `callback(step)` runs after each step. Returns the
-    model with the averaged weights and one row for each step: step, loss and,
-    where it was measured, what `validate` returned.
+    the averaged weights; so does `sample(model, step)`, which also draws a sheet
+    of its own. Both run on the main process, and after the last step too.
+    `callback(step)` runs after each step. Returns the model with the averaged
+    weights and one row for each step: step, loss and, where they were measured,
+    what `validate` and `sample` returned; `stopped`, in the last row, says why
+    the training ended early. Trackers write to `workdir`/tensorboard and
+    `workdir`/dvclive.
 
     Raises TemDataError where the batch cannot be shared out evenly, where the
-    loss is not finite, and where the checkpoint was made with other settings.
+    settings ask for what cannot be had, where the loss is not finite, and where
+    the checkpoint is damaged or was made with other settings.
     """
-    # All Accelerators of a process share one mixed precision, that of the first; this is a new training.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        mixed_precision=settings.mixed_precision, gradient_accumulation_steps=settings.gradient_accumulation_steps
-    )
-    _check_batch(settings, accelerator)
+    accelerator = _accelerator(settings, workdir)
+    _check(settings, accelerator, sample)
     optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    ema = EMAModel(model.parameters(), decay=settings.ema_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
-    accelerator.register_for_checkpointing(ema)
-    ema.to(accelerator.device)
-    checkpoints = Checkpoints(Path(workdir), accelerator, {**asdict(settings), "seed": seed}, settings)
+    ema = EMAModel(model.parameters(), decay=settings.ema_decay)
+    best = copy.deepcopy(ema)
+    identity = {**asdict(settings), "seed": seed}
+    averages = {"ema": ema, "best": best}
+    checkpoints = Checkpoints(Path(workdir), accelerator, averages, identity, settings.checkpoints_total_limit)
     history = checkpoints.resume()
-    ema.to(accelerator.device)
 
-    steps = range(len(history), settings.steps)
-    bar = tqdm(steps, initial=len(history), total=settings.steps, disable=not accelerator.is_main_process)
-    for step in bar:
-        loss = _step(accelerator, model, optimizer, batch_loss, settings, seed, step)
-        ema.step(model.parameters())
-        history.append({"step": step + 1, "loss": loss})
-        done = step + 1
-        if done % settings.validation_steps == 0 or done == settings.steps:
-            history[-1].update(_validate(accelerator.unwrap_model(model), ema, validate))
-        if done % settings.checkpointing_steps == 0 or done == settings.steps:
-            checkpoints.save(history)
-        bar.set_postfix({name: f"{value:.4g}" for name, value in history[-1].items() if name != "step"})
-        if callback:
-            callback(done)
+    bar = tqdm(initial=len(history), total=settings.steps, disable=not accelerator.is_main_process)
+    with bar, trackers(accelerator, Path(workdir)):
+        for row in history:
+            _report(accelerator, row, settings)
+        while not _ended(history, settings):
+            loss = _step(accelerator, model, optimizer, batch_loss, settings, seed, len(history))
+            ema.step(model.parameters())
+            history.append({"step": len(history) + 1, "loss": loss})
+            row, done = history[-1], len(history)
+            row.update(_measure(accelerator, model, ema, _due(done, settings, validate, sample)))
+            if reason := _measured(row) and stop_reason(history, settings):
+                row["stopped"] = reason
+                accelerator.on_main_process(tqdm.write)(f"stopped at step {done}: {reason}", file=sys.stderr)
+            elif "val_loss" in row and row is best_validation(history):
+                best.load_state_dict(ema.state_dict())
+            if done % settings.checkpointing_steps == 0 or _ended(history, settings):
+                checkpoints.save(history)
+            _report(accelerator, row, settings)
+            bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if isinstance(value, float)})
+            bar.update()
+            if callback:
+                callback(done)
     model = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    ema.copy_to(model.parameters())
+    kept = best if "stopped" in history[-1] and best_validation(history[:-1]) else ema
+    kept.copy_to(model.parameters())
     return model.eval(), history
 
 
-def _check_batch(settings: TrainingSettings, accelerator: Accelerator) -> None:
+def _accelerator(settings: TrainingSettings, workdir: str | os.PathLike) -> Accelerator:
+    check_trackers(settings.report_to)
+    # All Accelerators of a process share one mixed precision, that of the first; this is a new training.
+    AcceleratorState._reset_state()
+    try:
+        return Accelerator(
+            mixed_precision=settings.mixed_precision,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            log_with=list(settings.report_to) or None,
+            project_dir=workdir,
+        )
+    except ValueError as error:
+        raise TemDataError(
+            f"params.yaml: mixed_precision is {settings.mixed_precision!r} ({error}); expected no, fp16 or bf16"
+        ) from error
+
+
+def _check(settings: TrainingSettings, accelerator: Accelerator, sample: Callable | None) -> None:
     parts = accelerator.num_processes * settings.gradient_accumulation_steps
     if settings.batch_size % parts:
         raise TemDataError(
             f"params.yaml: batch_size {settings.batch_size} is no multiple of {accelerator.num_processes} processes "
             f"× gradient_accumulation_steps {settings.gradient_accumulation_steps}; make it one"
         )
+    if settings.mixed_precision == "fp16" and not accelerator.native_amp:
+        raise TemDataError("params.yaml: mixed_precision fp16 needs a GPU, and there is none; choose bf16 or no")
+    if settings.min_memorisation_ratio and not (sample and settings.sample_steps):
+        raise TemDataError(
+            f"params.yaml: min_memorisation_ratio {settings.min_memorisation_ratio:g} is measured on samples, and "
+            "none are drawn; set sample_steps of the ldm, or min_memorisation_ratio to 0"
+        )
+
+
+def _ended(history: History, settings: TrainingSettings) -> bool:
+    return len(history) == settings.steps or (bool(history) and "stopped" in history[-1])
 
 
 def _step(accelerator, model, optimizer, batch_loss, settings: TrainingSettings, seed: int, step: int) -> float:
@@ -157,55 +229,45 @@ def _step(accelerator, model, optimizer, batch_loss, settings: TrainingSettings,
     return loss
 
 
+def _due(done: int, settings: TrainingSettings, validate: Measure, sample: Callable | None) -> list[Measure]:
+    """What is to be measured after `done` steps."""
+
+    def now(every: int) -> bool:
+        return done == settings.steps or done % every == 0
+
+    due = [validate] if now(settings.validation_steps) else []
+    if sample and settings.sample_steps and now(settings.sample_steps):
+        due.append(lambda model: sample(model, done))
+    return due
+
+
 @torch.no_grad()
-def _validate(model: nn.Module, ema: EMAModel, validate: Callable) -> dict[str, float]:
-    ema.store(model.parameters())
-    ema.copy_to(model.parameters())
-    model.eval()
-    scores = validate(model)
-    ema.restore(model.parameters())
+def _measure(accelerator: Accelerator, model: nn.Module, ema: EMAModel, due: list[Measure]) -> dict[str, float]:
+    """What the averaged weights score on the main process; all processes learn it."""
+    if not due:
+        return {}
+    scores: dict[str, float] = {}
+    if accelerator.is_main_process:
+        model = accelerator.unwrap_model(model)
+        ema.store(model.parameters())
+        ema.copy_to(model.parameters())
+        model.eval()
+        for measure in due:
+            scores.update({name: float(value) for name, value in measure(model).items()})
+        ema.restore(model.parameters())
+    scores = broadcast_object_list([scores])[0]
+    if not all(map(math.isfinite, scores.values())):
+        raise TemDataError(f"the averaged weights score {scores}; expected finite numbers: lower learning_rate")
     return scores
 
 
-@dataclass(frozen=True)
-class Checkpoints:
-    """The folders `checkpoint-N` in `folder`: the whole state after N steps, each of them complete."""
+def _measured(row: Row) -> bool:
+    return len(row) > 2
 
-    folder: Path
-    accelerator: Accelerator
-    identity: dict
-    settings: TrainingSettings
 
-    def found(self) -> list[Path]:
-        """All checkpoints, the latest last."""
-        return sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-
-    def resume(self) -> History:
-        """Load the latest checkpoint and return its history; an empty one if there is no checkpoint."""
-        found = self.found()
-        if not found:
-            return []
-        stored = read_json(found[-1] / "history.json")
-        now = json.loads(json.dumps(self.identity))
-        changed = sorted(name for name in now if stored["identity"].get(name) != now[name])
-        if changed:
-            raise TemDataError(f"{found[-1]}: made with another {changed}; delete {self.folder} or set them back")
-        self.accelerator.load_state(str(found[-1]))
-        return stored["history"]
-
-    def save(self, history: History) -> None:
-        """Write `checkpoint-N` under a temporary name, move it into place and delete the oldest ones."""
-        target = self.folder / f"checkpoint-{len(history)}"
-        draft = target.with_name(f".{target.name}.partial")
-        if self.accelerator.is_main_process:
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(draft))
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            write_json(draft / "history.json", {"identity": self.identity, "history": history})
-            os.replace(draft, target)
-            for old in self.found()[: -self.settings.checkpoints_total_limit]:
-                shutil.rmtree(old)
-        self.accelerator.wait_for_everyone()
+def _report(accelerator: Accelerator, row: Row, settings: TrainingSettings) -> None:
+    """Every REPORT_STEPS and all that was measured, as DVCLive takes milliseconds a step."""
+    step = row["step"]
+    if step % REPORT_STEPS == 0 or _measured(row):
+        values = {name: value for name, value in row.items() if name != "step"}
+        accelerator.log({**values, "learning_rate": learning_rate(step - 1, settings)}, step=step)
