@@ -38,8 +38,10 @@ def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Seq
     labelled = _fullest(_every_tenth(cell.data / "patches"))
     rows: dict[str, Sequence[Shown]] = {"labelled": [(p.image, p.defects) for p in labelled]}
     for arm in arms:
-        added = _fullest(_every_tenth(cell.folder / "pairs" / arm)) if arm != "exp" else []
-        if added and added[0].origin == "gen":
+        added = _fullest(_added(cell, arm)) if arm != "exp" else []
+        if added and arm == "exp_gen_filtered":
+            rows["dropped by the filter"] = [(p.image, p.defects) for p in added]
+        elif added and added[0].origin == "gen":
             masks = [colour_mask(class_mask(p.defects, run.classes, p.shape), run.classes) for p in added]
             rows |= {"mask asked for": [(m, ()) for m in masks], "generated": [(p.image, ()) for p in added]}
         elif added:
@@ -49,6 +51,15 @@ def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Seq
     for arm in arms:
         rows[f"test: {ARMS[arm]}"] = [(run.tiles[i].image, run.found[ARMS[arm]][i]) for i in tested]
     return rows
+
+
+def _added(cell: Cell, arm: str) -> list[Micrograph]:
+    """Some of the pairs that an arm adds; of the filter the generated ones that it left out."""
+    pairs = cell.folder / "pairs"
+    if arm != "exp_gen_filtered":
+        return _every_tenth(pairs / arm)
+    kept = {pair.micrograph_id for pair in read_dataset(pairs / arm, "train")}
+    return [pair for pair in read_dataset(pairs / "exp_gen", "train") if pair.micrograph_id not in kept]
 
 
 def _every_tenth(folder: Path) -> list[Micrograph]:

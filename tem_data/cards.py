@@ -22,7 +22,7 @@ MOST_NAMED = 6
 
 
 def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry for each split and size: its counts, its autoencoder, how its masks compare, and each run's metrics.
+    """One entry for each split and size: its counts, its autoencoder, and of each run metrics, masks and pictures.
 
     The metrics of a run are by arm.
 
@@ -35,10 +35,11 @@ def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dic
             entry = {"split": split, "size": size, "patches": read_json(folder / "patches.json"), "runs": []}
             if study["generated"]:
                 entry["autoencoder"] = read_json(folder / "autoencoder.json")
-                entry["masks"] = {
-                    run: read_json(Path(results, "runs", f"{split}-{size}-{run}", "masks.json"))
-                    for run in study["runs"]
-                }
+                of_run = {run: Path(results, "runs", f"{split}-{size}-{run}") for run in study["runs"]}
+                entry["masks"] = {run: read_json(held / "masks.json") for run, held in of_run.items()}
+                entry["fidelity"] = {run: read_json(held / "fidelity.json") for run, held in of_run.items()}
+                if study["filtered"]:
+                    entry["filter"] = {run: read_json(held / "filter.json") for run, held in of_run.items()}
             for run in study["runs"]:
                 paths = {
                     arm: Path(results, "runs", f"{split}-{size}-{run}", arm, "metrics.json") for arm in study["arms"]
@@ -94,6 +95,27 @@ def mask_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def fidelity_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line a run: adherence, texture, contrast and memorisation of its generated pictures, and pairs kept."""
+    rows = []
+    for cell in cells:
+        for run, summary in cell.get("fidelity", {}).items():
+            scores, pictures = summary["adherence"], summary["pictures"]
+            row = {"split": cell["split"], "n": cell["size"], "run": run}
+            row |= {f"F1_HM {kind}": held["f1_hm"] for kind, held in scores.items()}
+            for name in ("spectrum", "grey"):
+                distance = pictures["distances"][name]
+                row |= {name: distance["generated"], f"{name}, halves of real": distance["patches"]["median"]}
+            row |= {f"contrast {name}": kinds["inside"]["ratio"] for name, kinds in pictures["contrast"].items()}
+            copied = pictures["memorisation"]
+            row["memorisation ratio"] = copied and copied["generated"]["ratio_median"]
+            row["of real patches"] = copied and copied["real"] and copied["real"]["ratio_median"]
+            if kept := cell.get("filter", {}).get(run):
+                row |= {"pairs": kept["pairs"]["all"], "kept by the filter": kept["pairs"]["kept"]}
+            rows.append(row)
+    return rows
+
+
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a Markdown table; a column for every key that any row has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -121,6 +143,7 @@ def render_cards(results: str | os.PathLike, templates: str | os.PathLike, param
         "cells": cells,
         "scores": markdown_table(score_rows(cells)),
         "masks": markdown_table(mask_rows(cells)),
+        "fidelity": markdown_table(fidelity_rows(cells)),
         "gains": markdown_table(gained) if gained else "",
     }
     heads = {

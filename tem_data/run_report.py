@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tem_data import figures
+from tem_data.fidelity.text import read_section as read_fidelity
 from tem_data.files import read_json, read_numbers
 from tem_data.formats.coco import read_results
-from tem_data.mask_comparison import read_section
+from tem_data.mask_comparison import read_section as read_masks
 from tem_data.micrograph import Defect, Micrograph
 from tem_data.report import Picture, Section, Table, write_report
 from tem_data.scoring import scores_of, total
@@ -36,7 +37,8 @@ class RunReport:
     """What the arms of a run gave, by display name: their evaluations, sweeps, and what they found on each test tile.
 
     `found` is cut at the threshold that validation chose; `defects` and
-    `micrographs` are the tables of measured quantities; `masks` are the simulated ones.
+    `micrographs` are the tables of measured quantities; `generated` is about
+    simulated masks and generated pictures.
     """
 
     title: str
@@ -47,7 +49,7 @@ class RunReport:
     found: Mapping[str, Sequence[Sequence[Defect]]]
     defects: Sequence[Mapping[str, Any]]
     micrographs: Sequence[Mapping[str, Any]]
-    masks: Section | None = None
+    generated: Sequence[Section] = ()
 
 
 def read_run_report(
@@ -83,8 +85,12 @@ def read_run_report(
         },
         defects=defects,
         micrographs=micrographs,
-        masks=read_section(results, folder) if "exp_gen" in arms else None,
+        generated=_generated(results, folder) if "exp_gen" in arms else (),
     )
+
+
+def _generated(results: Path, folder: Path) -> list[Section]:
+    return [section for section in (read_masks(results, folder), read_fidelity(folder / "fidelity")) if section]
 
 
 def draw_run(run: RunReport, folder: Path) -> dict[str, str]:
@@ -183,7 +189,7 @@ def write_run_report(run: RunReport, path: str | os.PathLike, folder: Path, capt
             pictures("size_nm", "circularity", "parity"),
         ),
         Section("Micrographs", "", (), pictures("micrographs")),
-        *([run.masks] if run.masks else []),
+        *run.generated,
     ]
     write_report(path, run.title, summary(run.evaluations), sections)
 

@@ -16,7 +16,8 @@ from tem_data.scoring.evaluation import Evaluation
 from tem_data.scoring.significance import SCORES, Pairs, gain_row
 from tem_data.splits import ALL
 
-ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN", "exp_copypaste": "EXP+CP"}
+ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN", "exp_gen_filtered": "EXP+GEN filtered", "exp_copypaste": "EXP+CP"}
+LISTS = ("arms", "added", "generated", "filtered", "copy_paste")
 BASELINE = "exp"
 HEADLINE = (*SCORES, "precision", "recall")
 
@@ -92,12 +93,11 @@ def read_runs(results: str | os.PathLike, study: Mapping[str, Any]) -> list[Run]
 
 def check_arms(study: Mapping[str, Any]) -> None:
     """Raises TemDataError where the lists of arms do not fit each other."""
-    arms, added = set(study["arms"]), {*study["generated"], *study["copy_paste"]}
-    if BASELINE not in arms or not arms <= set(ARMS) or added != set(study["added"]) or arms - {BASELINE} != added:
-        raise TemDataError(
-            f"study: arms {study['arms']}, added {study['added']}, generated {study['generated']} and copy_paste "
-            f"{study['copy_paste']} do not fit; take a choice of conf/arms/, as `-S arms=exp_copypaste`"
-        )
+    arms, added, generated, filtered, copy_paste = (set(study.get(name, ())) for name in LISTS)
+    fit = added == arms - {BASELINE} == generated | filtered | copy_paste and (generated or not filtered)
+    if BASELINE not in arms or not arms <= set(ARMS) or not fit:
+        lists = ", ".join(f"{name} {list(study.get(name, ()))}" for name in LISTS)
+        raise TemDataError(f"study: {lists} do not fit; take a choice of conf/arms/, as `-S arms=exp_copypaste`")
 
 
 def _cells(study: Mapping[str, Any]) -> Iterator[tuple[int, int | str, int, str]]:

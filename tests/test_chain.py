@@ -16,6 +16,7 @@ from datasets import load_dataset
 from dvc.utils.hydra import compose_and_dump
 
 from tem_data.files import read_table
+from tem_data.micrograph import Micrograph, count_by_class
 from tem_data.schema import read_dataset
 from tem_data.study import ARMS
 
@@ -35,6 +36,10 @@ def run(project: Path, *command: str) -> subprocess.CompletedProcess:
 
 def results(project: Path) -> Path:
     return project / "results/runs" / CELL
+
+
+def pairs_of(project: Path, arm: str) -> list[Micrograph]:
+    return list(read_dataset(project / "runs" / CELL / "pairs" / arm, "train"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -68,12 +73,46 @@ def test_repro_ends_with_metrics_pictures_and_cards(project):
 
 def test_all_arms_share_all_but_the_pairs_they_add(project):
     runs = project / "runs" / CELL
-    added = {arm: list(read_dataset(runs / "pairs" / arm, "train")) for arm in ("exp_gen", "exp_copypaste")}
+    added = {arm: pairs_of(project, arm) for arm in ("exp_gen", "exp_copypaste")}
     assert [len(pairs) for pairs in added.values()] == [24, 24]
     assert {p.origin for p in added["exp_gen"]} == {"gen"}
     assert {p.origin for p in added["exp_copypaste"]} == {"copypaste"}
     greys = {re.search(r"PIXEL_MEAN:(\s*- [\d.]+)+", (runs / arm / "config.yaml").read_text())[0] for arm in ARMS}
     assert len(greys) == 1
+
+
+def test_the_filtered_arm_adds_those_of_the_generated_pairs_that_it_says(project):
+    kept, generated = (pairs_of(project, arm) for arm in ("exp_gen_filtered", "exp_gen"))
+    pictures = {pair.micrograph_id: pair.image.tobytes() for pair in generated}
+    names = [pair.micrograph_id for pair in kept]
+    assert names == [name for name in pictures if name in names]
+    assert [pair.image.tobytes() for pair in kept] == [pictures[name] for name in names]
+    counted = json.loads((results(project) / "filter.json").read_text())
+    assert (counted["pairs"]["all"], counted["pairs"]["kept"]) == (24, len(kept))
+    assert {name: held["kept"] for name, held in counted["defects"].items() if held["kept"]} == count_by_class(kept)
+    for held in (counted["pairs"], *counted["defects"].values()):
+        assert held["all"] == held["kept"] + held["dropped"]
+    for name in ("all", "kept", "dropped"):
+        assert sum(held[name] for held in counted["strata"]) == counted["pairs"][name]
+
+
+def test_pictures_are_compared_with_real_ones(project):
+    text = (results(project) / "fidelity.json").read_text()
+    found = json.loads(text, parse_constant=pytest.fail)  # NaN and Infinity are no JSON
+    assert {kind: held["pairs"] for kind, held in found["adherence"].items()} == {
+        "real": 24,
+        "reconstructed": 24,
+        "generated": 24,
+    }
+    judged = read_table(project / "runs" / CELL / "fidelity/adherence.csv")
+    assert [row["micrograph_id"] for row in judged if row["kind"] == "generated"] == [
+        pair.micrograph_id for pair in pairs_of(project, "exp_gen")
+    ]
+    card = (project / "cards/rendered/ldm.md").read_text()
+    (line,) = [line for line in card.splitlines() if line.startswith("| 1 | 4 | 1 |") and "dB" not in line]
+    ratio = found["pictures"]["memorisation"]["generated"]["ratio_median"]
+    assert f"| {ratio:.3f} |" in line and "kept by the filter" in card
+    assert "Generated pictures" in (project / "runs" / CELL / "report.html").read_text()
 
 
 def test_the_study_holds_one_line_a_run_and_arm(project):
@@ -88,7 +127,7 @@ def test_the_study_holds_one_line_a_run_and_arm(project):
 
 
 def test_reports_open_without_a_server(project):
-    for page in (f"runs/{CELL}/report.html", "runs/study.html"):
+    for page in (f"runs/{CELL}/report.html", f"runs/{CELL}/fidelity/report.html", "runs/study.html"):
         text = (project / page).read_text()
         assert "<table" in text and "data:image/svg+xml" in text and "simulated" in text.lower()
         assert not re.findall("(?:src|href)=.(?!#|data:)", text)
@@ -147,6 +186,21 @@ def test_kill_9_and_again_gives_the_same_bytes(project, module, output, progress
     assert not work.exists()
 
 
+def test_a_killed_comparison_of_pictures_leaves_nothing_half_written(project):
+    target = project / "runs" / CELL / "fidelity"
+    kept = target.rename(target.with_name("kept"))
+    command = [sys.executable, "-m", "pipelines.fidelity", "--split", "1", "--size", "4", "--run", "1"]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    begun, deadline = target.with_name(".fidelity.partial") / "adherence.csv", time.monotonic() + 120
+    while not begun.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    assert begun.exists() and not target.exists()
+    kept.rename(target)
+    shutil.rmtree(begun.parent)
+
+
 def test_params_are_the_quick_profile(tmp_path):
     assert compose(tmp_path / "params.yaml") == yaml.safe_load((ROOT / "params.yaml").read_text())
 
@@ -160,10 +214,12 @@ def test_dag_of_the_paper_profile_holds_every_cell(project, tmp_path):
     dag = run(tmp_path, "dvc", "dag", "--dot")
     assert dag.returncode == 0, dag.stderr
     stages = {"train_detector_exp": [""], "train_ldm": ["-exp_gen"], "copy_paste": ["-exp_copypaste"]}
-    stages |= {"train_detector": ["-exp_gen", "-exp_copypaste"], "evaluate": [f"-{arm}" for arm in ARMS]}
+    stages |= {"fidelity": ["-exp_gen"], "filter_pairs": ["-exp_gen_filtered"]}
+    stages |= {"train_detector": [f"-{arm}" for arm in ARMS if arm != "exp"], "evaluate": [f"-{arm}" for arm in ARMS]}
     for stage, arms in stages.items():
         cells = [f"{k}-{n}-{r}{arm}" for k in (1, 2) for n in (10, 50, 100) for r in (1, 2, 3, 4) for arm in arms]
         assert all(f'"{stage}@{cell}"' in dag.stdout for cell in cells)
+    assert all(f'"train_judges@{k}-{n}-exp_gen"' in dag.stdout for k in (1, 2) for n in (10, 50, 100))
 
 
 def test_a_study_is_extended_by_what_is_new_alone(project):

@@ -2,7 +2,9 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +12,14 @@ from PIL import Image
 from typer.main import get_command
 
 from tem_data.cli import app, main
+from tem_data.cli.app import STEPS
+from tem_data.detection.model import Detector
+from tem_data.errors import TemDataError
+from tem_data.fidelity import adherence, judges, measuring
 from tem_data.files import read_json, read_table
 from tem_data.micrograph import count_by_class, touches_edge
-from tem_data.schema import read_classes, read_dataset
+from tem_data.schema import read_classes, read_dataset, write_dataset
+from tests.toy_ldm import untrained
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
 FAR = [[30, 30, 40, 30, 40, 40, 30, 40]]
@@ -60,6 +67,8 @@ HELP = {
     "sample-masks": "new multi-class masks",
     "train-ldm": "latent diffusion",
     "generate": "Paint a micrograph on every mask",
+    "fidelity": "do they show their masks",
+    "filter-pairs": "worse than all but the worst real patches",
     "train-detector": "Train Mask R-CNN",
     "predict": "Find the defects",
     "score": "Score predictions",
@@ -76,6 +85,10 @@ def plain(text):
 
 def test_every_command_is_described():
     assert set(get_command(app).commands) == set(HELP)
+
+
+def test_commands_are_listed_in_the_order_of_the_steps():
+    assert tuple(get_command(app).commands) == STEPS
 
 
 @pytest.mark.parametrize("command, said", HELP.items())
@@ -189,6 +202,69 @@ def test_import_of_an_ellipse_table_of_other_columns_and_of_images_that_overlap(
     assert "expected name=value with commas between, found 'x'" in run(*words, "-o", "three", "--columns", "x")
 
 
+@pytest.fixture
+def judged(run, monkeypatch):
+    """Patches, an LDM, and pairs of which every second is blank; judges find all that is labelled on real patches.
+
+    Gives a list of how long each judge was trained.
+    """
+    run("simulate", "-o", "micrographs", "--count", 6, "--size-px", 96)
+    run("split", "micrographs", "-o", "splits.csv", "--test", 1, "--validation", 1)
+    run("patch", "micrographs", "splits.csv", "-o", "patches", "--size", 32, "--stride", 16, "--count", 24, "--n", 5)
+    training = list(read_dataset("patches", "train"))
+    drawn = [replace(p, micrograph_id=f"g{i}", image=p.image * (i % 2)) for i, p in enumerate(training)]
+    write_dataset("pairs", {"train": drawn}, read_classes("patches"))
+    untrained().save_pretrained("ldm")
+    Path("params.yaml").write_text(
+        "{detector: {iterations: 900}, judges: {folds: 2, iterations: 7}, evaluate: {thresholds: [0.5]}}"
+    )
+    known = {p.image.tobytes(): p.defects for p in (*training, *read_dataset("patches", "validation"))}
+    detector, trained = Detector(None, SimpleNamespace(), read_classes("patches").names), []
+
+    def train(patches, classes, settings, seed, work):
+        trained.append(settings.iterations)
+        return detector, []
+
+    def predict(detector, images):
+        return [tuple(replace(d, score=0.9) for d in known.get(i.tobytes(), ()) if not d.ignore) for i in images]
+
+    monkeypatch.setattr(judges, "train_detector", train)
+    monkeypatch.setattr(judges, "save_detector", lambda detector, folder: folder.mkdir(parents=True))
+    monkeypatch.setattr(judges, "load_detector", lambda folder: detector)
+    monkeypatch.setattr(adherence, "predict_patches", predict)
+    monkeypatch.setattr(measuring, "detector_features", lambda _, images: images[:, ::8, 3].astype(float))
+    monkeypatch.setattr(measuring, "_draw", lambda *_: None)
+    return trained
+
+
+FIDELITY = ("fidelity", "patches", "pairs", "--ldm", "ldm")
+
+
+def test_generated_pairs_are_compared_and_the_poor_ones_left_out(run, judged):
+    assert "not seen with 1.000" in run(*FIDELITY, "-o", "out", "--judges", "judges")
+    assert "Generated pictures of pairs" in Path("out/report.html").read_text()
+    assert not list(Path().glob(".out*")) and judged == [7, 7]
+    run(*FIDELITY, "-o", "again", "--judges", "judges")
+    assert judged == [7, 7] and read_json("again/fidelity.json") == read_json("out/fidelity.json")
+
+    good = [p.micrograph_id for p in read_dataset("pairs") if p.image.any() or all(d.ignore for d in p.defects)]
+    assert f"kept {len(good)} of 24 pairs" in run("filter-pairs", "pairs", "out", "-o", "kept", "--quantile", 0)
+    assert [p.micrograph_id for p in read_dataset("kept", "train")] == good and len(good) < 24
+    assert read_json("kept/filter.json")["pairs"] == {"all": 24, "kept": len(good), "dropped": 24 - len(good)}
+
+
+def test_a_comparison_that_stops_leaves_its_judges_and_no_report(run, judged, monkeypatch):
+    def stop(*_):
+        raise TemDataError("stopped")
+
+    monkeypatch.setattr(measuring, "_draw", stop)
+    assert run(*FIDELITY, "-o", "out") == "error: stopped"
+    assert [path.name for path in Path().glob("*out*")] == [".out.work"]
+    assert "no rows of split 'train'" in run("fidelity", "micrographs", "pairs", "--ldm", "ldm", "-o", "new")
+    assert "latent diffusion model gone" in run("fidelity", "patches", "pairs", "--ldm", "gone", "-o", "new")
+    assert judged == [7, 7]
+
+
 PARAMS = ("--params", "params.yaml")
 
 
@@ -210,12 +286,17 @@ PARAMS = ("--params", "params.yaml")
         (("train-ldm", "gone", "-o", "x", "--params", "bad.json"), "bad.json: not a YAML file"),
         (("generate", "gone", "gone", "-o", "x", "--params", "empty.yaml"), "empty.yaml: expected a section"),
         (("generate", "gone", "gone", "-o", "x", *PARAMS), "gone"),
+        (("fidelity", "gone", "gone", "--ldm", "gone", "-o", "x", "--params", "judges.yaml"), "gone/README.md"),
+        (("fidelity", "gone", "gone", "--ldm", "gone", "-o", "x", *PARAMS), "expected a section 'judges'"),
+        (("filter-pairs", "gone", "gone", "-o", "x"), "gone/README.md"),
+        (("filter-pairs", "gone", "gone", "-o", "x", "--quantile", 1), "filter.quantile is 1.0; expected at least 0"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(run, tmp_path, words, said):
     (tmp_path / "bad.json").write_text("{\n'")
     (tmp_path / "empty.yaml").write_text("")
     (tmp_path / "params.yaml").write_text("{autoencoder: {}, ldm: {}, generate: {}, detector: {}}")
+    (tmp_path / "judges.yaml").write_text("{detector: {}, judges: {}, evaluate: {thresholds: [0.5]}}")
     error = run(*words)
     assert str(error).startswith("error: ") and "\n" not in error and said in error
     assert not (tmp_path / "x").exists()

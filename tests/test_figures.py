@@ -95,6 +95,15 @@ def test_iou_sweep(tmp_path):
     assert legend_texts(figure) == list(ARMS)
 
 
+def test_a_legend_takes_no_more_columns_than_the_figure_is_wide(tmp_path):
+    arms = ("EXP", "EXP+GEN", "EXP+GEN filtered", "EXP+CP")
+    figure = figures.class_bars(tmp_path / "bars", {arm: {"bdot": 0.5} for arm in arms}, CLASSES)
+    (legend,) = figure.legends
+    assert legend_texts(figure) == list(arms)
+    assert 0 <= legend.get_window_extent().x0 and legend.get_window_extent().x1 <= figure.bbox.width
+    assert legend.get_window_extent().y1 <= figure.axes[0].get_tightbbox().y0
+
+
 def test_class_bars_leave_out_absent_classes(tmp_path):
     f1 = {"EXP": {"100": 0.4, "111": 0.8}, "EXP+GEN": {"100": 0.5, "111": 0.7, "bdot": 0.9}}
     figure = figures.class_bars(tmp_path / "bars", f1, CLASSES, {"EXP": {"111": (0.7, 0.85)}})
@@ -173,6 +182,9 @@ def test_parity_draws_what_is_known(tmp_path):
     assert axes.get_xlim() == axes.get_ylim() == figure.axes[1].get_xlim()
     assert axes.get_ylabel() == "predicted mean size (nm)"
     assert legend_texts(figure) == ["100", "all"]
+    many = [row(arm, "100", "areal density", 2.0, 3.0, "10⁻⁴ nm⁻²") for arm in "abcd"]
+    label = figures.parity(tmp_path / "many", many, CLASSES).axes[0].xaxis.label
+    assert label.get_text().split("\n") == ["true areal density", "(10⁻⁴\N{NO-BREAK SPACE}nm⁻²)"]
     assert figures.parity(tmp_path / "none", rows[-1:], CLASSES).axes[0].texts[0].get_text() == "nothing measured"
 
 

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from tem_data.detection.model import DetectorSettings, detector_config, new_detector
 from tem_data.detection.training import train_detector
-from tem_data.diffusion import Autoencoder, train_ldm
-from tem_data.micrograph import class_mask
+from tem_data.diffusion import Autoencoder, grain, train_ldm
+from tem_data.diffusion.conditioning import Asked, Pairs
+from tem_data.diffusion.datasets import asked_of
 from tem_data.patches import tiles
 from tem_data.settings import read_settings
 from tem_data.simulate import simulate
@@ -55,8 +56,9 @@ def test_mask_rcnn_r50_fpn(params, patches, tmp_path):
     )
 
 
-def test_unet_on_f8_latents_of_four_channels(params, patches, tmp_path):
+def test_unet_on_f8_latents_of_four_channels(params, patches, tmp_path, monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr(grain, "STEPS", 2)
     # As the Hub's f8 autoencoder of four channels, but narrow.
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -66,13 +68,13 @@ def test_unet_on_f8_latents_of_four_channels(params, patches, tmp_path):
         norm_num_groups=4,
     )
     images = np.stack([p.image for p in patches])
-    masks = np.stack([class_mask(p.defects, CLASSES, p.shape) for p in patches])
+    pairs = Pairs(images, Asked(*map(np.stack, zip(*(asked_of(p, CLASSES) for p in patches)))))
     settings = params["ldm"] | {"steps": 2, "batch_size": 2, "validation_steps": 2, "validation_patches": 2}
-    autoencoder = Autoencoder(vae).measured(images)
+    autoencoder = Autoencoder(vae).measured(images, seed=0)
 
-    unet, history = train_ldm(autoencoder, images, masks, images, masks, len(CLASSES), settings, tmp_path, seed=0)
+    denoiser, history = train_ldm(autoencoder, pairs, pairs, len(CLASSES), settings, tmp_path, seed=0)
 
-    assert unet.config.block_out_channels == (192, 384, 576) and unet.config.sample_size == 32
-    assert sum(p.numel() for p in unet.parameters()) > 50e6
+    assert denoiser.unet.config.block_out_channels == (192, 384, 576) and not denoiser.pyramid
+    assert sum(p.numel() for p in denoiser.parameters()) > 50e6
     assert len(history) == 2 and all(np.isfinite(row["loss"]) for row in history)
     assert np.isfinite(history[-1]["val_loss"])

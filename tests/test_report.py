@@ -7,6 +7,10 @@ import pytest
 from PIL import Image
 
 from tem_data.errors import TemDataError
+from tem_data.fidelity import compare_pictures
+from tem_data.fidelity.text import describe, page_sections, read_section
+from tem_data.files import write_json
+from tem_data.micrograph import Defect, Micrograph
 from tem_data.report import Picture, Section, Table, cell, embedded, write_report
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
@@ -110,3 +114,30 @@ def test_pictures_that_cannot_be_shown_are_named(tmp_path, name, problem):
 )
 def test_cell(value, text):
     assert cell(value) == text
+
+
+def patch_with_a_dot(number, dark):
+    image = np.random.default_rng(number).integers(188, 193, (32, 32)).astype(np.uint8)
+    image[10:18, 10:18] = dark
+    return Micrograph(
+        f"m{number}", image, (Defect("dot", 10, 10, np.ones((8, 8), bool)),), (32, 32), scene=f"s{number}"
+    )
+
+
+def test_fidelity_is_told_where_some_of_it_is_not_known(tmp_path):
+    """Dots half as dark as real ones; no features, so no memorisation; a class that is nowhere."""
+    real, generated = ([patch_with_a_dot(i, dark) for i in range(4)] for dark in (60, 125))
+    pictures = compare_pictures(real, real, generated, ("dot", "loop"), progress=False).summary
+    scores = {"f1_hm": 0.25, "f1_detect": 0.2, "f1_class": 1 / 3, "pairs": 4, "adherence": 0.5}
+    judged = {kind: scores | {"f1_right_by_class": {"dot": 0.5}} for kind in ("real", "reconstructed", "generated")}
+    summary = {"adherence": judged, "reconstruction": {"psnr_db": 31.4}, "pictures": pictures}
+    write_json(tmp_path / "fidelity.json", summary)
+    assert read_section(tmp_path / "elsewhere") is None
+    section = read_section(tmp_path)
+    assert "in generated pictures with F1_HM 0.250" in section.text and "31.4 dB" in section.text
+    assert "nearest" not in section.text
+    dot, loop = (row for row in section.tables[1].rows if row["where"] == "inside" and row["class"] in ("dot", "loop"))
+    assert (dot["ratio"], dot["real"]) == (pytest.approx(0.5, abs=0.01), pytest.approx(130, abs=1))
+    assert loop["ratio"] is None and loop["generated"] is None
+    write_report(tmp_path / "page.html", "t", describe(summary), page_sections(tmp_path, summary))
+    assert Page((tmp_path / "page.html").read_text()).all("table")

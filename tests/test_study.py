@@ -13,7 +13,7 @@ from tem_data.run_report import draw_run, read_run_report, write_run_report
 from tem_data.schema import Classes
 from tem_data.scoring import Rule
 from tem_data.scoring.evaluation import evaluate
-from tem_data.study import ARMS, HEADLINE, details, gains, headline, read_runs, sweep_rows
+from tem_data.study import ARMS, HEADLINE, check_arms, details, gains, headline, read_runs, sweep_rows
 from tem_data.study_report import draw_study, gain_table, verdict, write_study_report
 
 CLASSES = Classes(("111", "bdot"), ("ambiguous",))
@@ -133,6 +133,14 @@ def test_a_run_that_is_missing_or_an_arm_that_is_unknown_is_named(results):
     for arms in (["exp_copypaste"], ["exp"], ["exp", "exp_copypaste", "exp_gen"]):
         with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
             read_runs(results, STUDY | {"arms": arms})
+
+
+def test_only_generated_pairs_are_filtered():
+    lists = {"arms": ["exp", "exp_gen_filtered"], "added": ["exp_gen_filtered"], "filtered": ["exp_gen_filtered"]}
+    with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
+        check_arms(lists | {"generated": [], "copy_paste": []})
+    both = {"arms": ["exp", "exp_gen", "exp_gen_filtered"], "added": ["exp_gen", "exp_gen_filtered"]}
+    check_arms(lists | both | {"generated": ["exp_gen"], "copy_paste": []})
 
 
 def test_the_baseline_alone_is_a_study_too(results, tmp_path):

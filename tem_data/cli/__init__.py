@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 from tem_data.cli import compare, data, masks, measure, models, score  # noqa: F401  (each adds its commands)
-from tem_data.cli.app import app
+from tem_data.cli.app import STEPS, app
 from tem_data.errors import TemDataError
+
+app.registered_commands.sort(key=lambda command: STEPS.index(command.name or command.callback.__name__))
 
 
 def main() -> None:

@@ -9,10 +9,13 @@ import typer
 
 from tem_data.errors import TemDataError
 
+STEPS = (
+    *("import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm", "generate"),
+    *("fidelity", "filter-pairs", "copy-paste", "train-detector", "predict", "score", "agree", "measure"),
+)
 app = typer.Typer(
-    help="Few labelled electron micrographs in, more labelled micrographs out. "
-    "Steps: import or simulate, split, patch, fit-shapes, sample-masks, train-ldm, generate or copy-paste, "
-    "train-detector, predict, score, measure, agree, compare-masks. `dvc repro` runs them all.",
+    help="Few labelled electron micrographs in, more labelled micrographs out. The commands are the steps, in their "
+    "order; `dvc repro` runs them all.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

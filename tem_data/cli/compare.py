@@ -1,17 +1,19 @@
-"""The command that compares masks."""
+"""Commands that compare masks and pictures with experimental ones, and leave out poor pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tem_data.cli.app import MinAreaPx, OutFolder, Seed, app
+from tem_data.cli.app import MinAreaPx, OutFolder, Params, Seed, app, read_params
 from tem_data.errors import TemDataError
 
 if TYPE_CHECKING:
+    from tem_data.fidelity.judges import Judge
     from tem_data.micrograph import Micrograph
 
 
@@ -68,13 +70,115 @@ def compare_masks(
     print(mask_comparison.describe(compared.summary))
 
 
+@app.command()
+def fidelity(
+    patches: Annotated[Path, typer.Argument(help="Dataset folder written by `patch`, on which the LDM was trained.")],
+    pairs: Annotated[Path, typer.Argument(help="Dataset folder written by `generate`.")],
+    ldm: Annotated[str, typer.Option(help="Folder or Hub name of the latent diffusion model that made PAIRS.")],
+    out: OutFolder,
+    judges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the judges of these PATCHES; where there is none they are trained and kept there. "
+            "Without it they are trained for this report alone."
+        ),
+    ] = None,
+    params: Params = Path("params.yaml"),
+    seed: Seed = 0,
+) -> None:
+    """Compare generated pairs with real ones: do they show their masks, in real texture, and without copying?
+
+    Judges of the masks are detectors, each trained on all training micrographs
+    but those of a fold (sections detector and judges), and scored by section
+    evaluate. Writes report.html, fidelity.json, adherence.csv and figures; a run
+    that was stopped goes on with the judges that it has.
+    """
+    from tem_data.diffusion.autoencoder import own_device
+    from tem_data.diffusion.datasets import load_pipeline
+    from tem_data.fidelity.adherence import panel_of
+    from tem_data.fidelity.measuring import measure_fidelity
+    from tem_data.fidelity.text import describe
+    from tem_data.files import whole, work_folder
+    from tem_data.scoring import Rule
+    from tem_data.settings import read_settings
+
+    settings = read_params(params, "detector", "judges", "evaluate")
+    if not settings["evaluate"].get("thresholds"):
+        raise TemDataError(f"{params}: evaluate has no thresholds; give a list, as [0.1, 0.3, 0.5, 0.7, 0.9]")
+    thresholds = settings["evaluate"].pop("thresholds")
+    rule, classes = read_settings(Rule, settings["evaluate"], "evaluate"), _classes([patches, pairs])
+    sets = (patches, "train"), (patches, "validation"), (pairs, "train")
+    training, validation, generated = (list(_patches(folder, [split])) for folder, split in sets)
+    pipeline, _ = load_pipeline(ldm)
+    with work_folder(out, [settings["detector"], settings["judges"], seed], patches) as work:
+        members = _judges(judges, training, classes, settings, seed, work)
+        panel = panel_of(members, validation, classes, thresholds, rule)
+        with whole(out) as draft:
+            draft.mkdir()
+            autoencoder, title = pipeline.to(own_device()).autoencoder, f"Generated pictures of {pairs}"
+            summary = measure_fidelity(draft, training, validation, generated, autoencoder, panel, seed, title)
+    print(describe(summary))
+
+
+@app.command("filter-pairs")
+def filter_pairs(
+    pairs: Annotated[Path, typer.Argument(help="Dataset folder written by `generate`.")],
+    compared: Annotated[Path, typer.Argument(metavar="FIDELITY", help="Folder that `fidelity` wrote of these PAIRS.")],
+    out: OutFolder,
+    quantile: Annotated[
+        float, typer.Option(help="Share of real patches that show what is labelled on them worse than the floor.")
+    ] = 0.1,
+) -> None:
+    """Leave out generated pairs that show their masks worse than all but the worst real patches do.
+
+    Writes a dataset folder, with what was dropped, counted, in filter.json.
+    """
+    from tem_data.fidelity import filtering
+    from tem_data.files import write_json
+    from tem_data.schema import read_classes, read_dataset, write_dataset
+
+    settings, table = filtering.FilterSettings(quantile), compared / "adherence.csv"
+    classes, all_pairs = read_classes(pairs), list(read_dataset(pairs, "train"))
+    floor = filtering.floor_of(filtering.read_adherence(table, "real"), settings.quantile)
+    kept, report = filtering.filter_pairs(all_pairs, filtering.read_adherence(table, "generated"), floor)
+    write_dataset(out, {"train": kept}, classes, "Generated pairs (GEN) without the poor ones.")
+    write_json(out / "filter.json", report)
+    print(f"kept {report['pairs']['kept']} of {report['pairs']['all']} pairs")
+
+
+def _judges(
+    folder: Path | None,
+    training: list[Micrograph],
+    classes: tuple[str, ...],
+    settings: dict[str, Any],
+    seed: int,
+    work: Path,
+) -> list[Judge]:
+    """The judges of a folder; without one there, those that are trained now, and kept there if it was named."""
+    from tem_data.detection.model import DetectorSettings
+    from tem_data.fidelity.judges import JudgeSettings, load_judges, save_judges, train_judges
+    from tem_data.settings import read_settings
+
+    if folder and folder.is_dir():
+        return load_judges(folder)
+    chosen = read_settings(JudgeSettings, settings["judges"], "judges")
+    options = read_settings(DetectorSettings, settings["detector"], "detector")
+    options = replace(options, iterations=chosen.iterations)
+    trained = train_judges(training, classes, options, chosen.folds, seed, work)
+    if folder:
+        save_judges(trained, folder)
+    return trained
+
+
 def _place(text: str) -> tuple[Path, list[str | None]]:
     """A folder with all its splits, or what stands before the last colon with the splits named after it."""
     folder, colon, splits = text.rpartition(":")
     return (Path(folder), list(splits.split("+"))) if colon and not Path(text).is_dir() else (Path(text), [None])
 
 
-def _patches(folder: Path, splits: list[str | None], size: int | None, min_area_px: int) -> Iterator[Micrograph]:
+def _patches(
+    folder: Path, splits: list[str | None], size: int | None = None, min_area_px: int = 0
+) -> Iterator[Micrograph]:
     from tem_data.patches import tiles
     from tem_data.schema import count_rows, read_dataset
 

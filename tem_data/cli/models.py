@@ -23,16 +23,14 @@ def train_ldm(
     seed: Seed = 0,
 ) -> None:
     """Train the latent diffusion model that paints micrographs on masks (sections autoencoder and ldm)."""
-    from tem_data.diffusion.datasets import autoencoder_for, ldm_for
-    from tem_data.files import whole
+    from tem_data.diffusion.datasets import autoencoder_for, ldm_for, save_ldm
 
     settings = read_params(params, "autoencoder", "ldm")
     chosen = settings["autoencoder"] | ({"pretrained": autoencoder} if autoencoder else {})
     with work_folder(out, [chosen, settings["ldm"], seed], patches) as work:
         frozen = autoencoder_for(patches, chosen, seed, work / "autoencoder")
         pipeline, _ = ldm_for(patches, frozen, settings["ldm"], seed, work / "ldm")
-        with whole(out) as draft:
-            pipeline.save_pretrained(draft)
+        save_ldm(pipeline, work / "ldm", out)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ QUANTITIES = {"size_nm": unit_label("size", "nm"), "circularity": "Heywood circu
 COLUMNS = 3
 MOST_BINS = 30
 KEYS_A_LINE = 6
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+CHARACTER_MM = 1.8  # of a panel's side for each character of a label below it
 
 
 def histograms(
@@ -97,6 +100,7 @@ def parity(
     present = [name for name in (*classes, *values_of(rows, "category")) if pick(rows, category=name)]
     look = {name: _class_look(name, classes) for name in dict.fromkeys(present)}
     side = min(60.0, DOUBLE_MM / max(1, len(arms)))
+    width = int(side / CHARACTER_MM)
     lines = max(1, len(quantities))
     height = side * lines + 10 + 4 * (len(look) // KEYS_A_LINE)
     with journal_figure(stem, max(SINGLE_MM, side * len(arms)), height, title) as figure:
@@ -106,7 +110,7 @@ def parity(
         for line, quantity in zip(panels, quantities):
             of_quantity = pick(rows, quantity=quantity)
             for axes, arm in zip(line, arms):
-                _parity_panel(axes, pick(of_quantity, arm=arm), quantity, _limits(of_quantity), look)
+                _parity_panel(axes, pick(of_quantity, arm=arm), quantity, _limits(of_quantity), look, width)
         for axes, arm in zip(panels[0], arms):
             axes.set_title(arm, loc="left")
         keys = [
@@ -118,7 +122,7 @@ def parity(
 
 
 def _parity_panel(
-    axes, rows: Sequence[Mapping[str, Any]], quantity: str, limits: tuple[float, float], look: Mapping
+    axes, rows: Sequence[Mapping[str, Any]], quantity: str, limits: tuple[float, float], look: Mapping, width: int
 ) -> None:
     if not rows:
         _say_empty(axes)
@@ -127,9 +131,9 @@ def _parity_panel(
     for name, (colour, marker) in look.items():
         mine = pick(rows, category=name)
         axes.plot(numbers(mine, "true"), numbers(mine, "predicted"), marker, color=colour, markerfacecolor="none")
-    unit = rows[0]["unit"]
-    axes.set_xlabel(unit_label(f"true {quantity}", unit), fontsize=7)
-    axes.set_ylabel(unit_label(f"predicted {quantity}", unit), fontsize=7)
+    label = unit_label(quantity, rows[0]["unit"].replace(" ", NO_BREAK_SPACE))
+    axes.set_xlabel(textwrap.fill(f"true {label}", width), fontsize=7)
+    axes.set_ylabel(textwrap.fill(f"predicted {label}", width), fontsize=7)
     axes.locator_params(nbins=5)
     axes.set(xlim=limits, ylim=limits, box_aspect=1)
 

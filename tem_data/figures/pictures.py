@@ -133,12 +133,12 @@ def ranked_overlays(
     arms = list(ranked[0].found)
     side = DOUBLE_MM / (2 + len(arms))
     heights = [entry.micrograph.shape[0] / entry.micrograph.shape[1] for entry in ranked]
-    height_mm = side * sum(heights) + 5 * len(ranked) + 8
+    height_mm = side * sum(heights) + 8 * len(ranked) + 8
     with journal_figure(stem, DOUBLE_MM, height_mm, title, PICTURE_DPI) as figure:
         grid = figure.subplots(len(ranked), 2 + len(arms), squeeze=False, height_ratios=heights)
         for line, entry in zip(grid, ranked):
             image = entry.micrograph.image
-            names = ["", "truth", *(f"{arm}, {F1_LABELS['f1_hm']} {entry.f1_hm[arm]:.2f}" for arm in arms)]
+            names = ["", "truth", *(f"{arm}\n{F1_LABELS['f1_hm']} {entry.f1_hm[arm]:.2f}" for arm in arms)]
             drawn = [(), entry.micrograph.defects, *(entry.found[arm] for arm in arms)]
             for axes, name, defects in zip(line, names, drawn):
                 show(axes, image, defects, classes, linewidth=0.6)

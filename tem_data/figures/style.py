@@ -85,8 +85,12 @@ def journal_figure(
 
 
 def legend(figure: Figure, handles: Sequence, columns: int | None = None) -> None:
-    """A legend below the panels, where it covers nothing."""
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles))
+    """A legend below the panels, where it covers nothing, in no more columns than the figure is wide."""
+    for number in range(columns or len(handles), 0, -1):
+        drawn = figure.legend(handles=handles, loc="outside lower center", ncols=number)
+        if number == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            return
+        drawn.remove()
 
 
 def numbers(rows: Iterable[Mapping[str, Any]], key: str) -> np.ndarray:

@@ -1,0 +1,113 @@
+"""What each part of the diffusion model is worth: one factor at a time, on the masks and judges of a finished run.
+
+    python benchmarks/ablation.py PROJECT [--steps 3100] [--masks 200] [--run 1-10-1]
+
+PROJECT is a clone in which `dvc repro` has made patches, autoencoder, masks and judges (profile `fecral`). Each variant
+trains its own denoiser with the settings of PROJECT's params.yaml but for one, in PROJECT/.ablation, and goes on there
+when it was killed; then it paints the same masks from the same seeds. Samplers need no training of their own. 3,100
+steps take about 15 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from tem_data.cards import markdown_table
+from tem_data.diffusion import MaskToMicrographPipeline, load_autoencoder, train_ldm
+from tem_data.diffusion.conditioning import Asked
+from tem_data.diffusion.datasets import asked_of, read_pairs
+from tem_data.diffusion.training import evenly_spaced
+from tem_data.fidelity import compare_pictures
+from tem_data.fidelity.adherence import Adherence, judge, paired_difference, panel_of
+from tem_data.fidelity.judges import load_judges
+from tem_data.micrograph import Micrograph
+from tem_data.schema import read_classes, read_dataset
+from tem_data.scoring import Rule
+
+# By name: settings of the training that differ, and of the sampler.
+VARIANTS = {
+    "default": ({}, {}),
+    "mask with the latents only (concat)": ({"conditioning": "concat"}, {}),
+    "no foreground weight": ({"foreground_weight": 0.0}, {}),
+    "guidance 1.5": ({}, {"guidance_scale": 1.5}),
+    "guidance 2": ({}, {"guidance_scale": 2.0}),
+    "200 steps": ({}, {"num_inference_steps": 200}),
+}
+MARGIN = 0.02
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--run", default="1-10-1")
+    parser.add_argument("--steps", type=int, default=3100)
+    parser.add_argument("--masks", type=int, default=200)
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="names of variants")
+    args = parser.parse_args()
+    trial = Trial(args.project, args.run, args.masks)
+    rows = []
+    for name in args.only:
+        training, sampler = VARIANTS[name]
+        rows.append({"variant": name} | trial.row(training, sampler, args.steps))
+        print(markdown_table(rows), flush=True)
+
+
+class Trial:
+    """The masks, the judges and the real patches that all variants share."""
+
+    def __init__(self, project: Path, run: str, masks: int):
+        self.project, self.cell = project, project / "data" / run.rpartition("-")[0]
+        self.params = yaml.safe_load((project / "params.yaml").read_text())
+        patches = self.cell / "patches"
+        self.names = read_classes(patches).names
+        self.pairs = read_pairs(patches, "train"), read_pairs(patches, "validation")
+        self.real, self.held_out = (list(read_dataset(patches, split)) for split in ("train", "validation"))
+        drawn = list(read_dataset(project / "runs" / run / "masks"))
+        self.masks = [drawn[i] for i in evenly_spaced(len(drawn), masks)]
+        self.asked = Asked(*map(np.stack, zip(*(asked_of(mask, self.names) for mask in self.masks))))
+        settings = dict(self.params["evaluate"])
+        thresholds = settings.pop("thresholds")
+        self.panel = panel_of(
+            load_judges(self.cell / "judges"), self.held_out, self.names, thresholds, Rule(**settings)
+        )
+        self.autoencoder = load_autoencoder(self.cell / "autoencoder")
+        self.first: Adherence | None = None
+
+    def row(self, training: dict, sampler: dict, steps: int) -> dict:
+        """Adherence, contrast and texture of a variant, and its adherence less that of the first one."""
+        settings = self.params["ldm"] | {"steps": steps, "sample_steps": 0} | training
+        work = self.project / ".ablation" / "-".join([str(steps), *(f"{k}={v}" for k, v in training.items())])
+        denoiser, history = train_ldm(self.autoencoder, *self.pairs, len(self.names), settings, work, 1)
+        pipeline = MaskToMicrographPipeline.assemble(denoiser, self.autoencoder, self.names)
+        images = pipeline.paint(self.asked, range(len(self.masks)), **sampler)
+        painted = [replace(mask, image=image) for mask, image in zip(self.masks, images)]
+        judged = judge(self.panel, painted)
+        self.first = self.first or judged
+        return {
+            "val_loss": history[-1]["val_loss"],
+            "F1_HM": judged.scores.f1_hm,
+            "adherence": float(judged.of_pair.mean()),
+            "against the first [95 %]": _difference(judged, self.first),
+        } | self._pictures(painted)
+
+    def _pictures(self, painted: list[Micrograph]) -> dict:
+        found = compare_pictures(self.real, self.held_out, painted, self.names, seed=1, progress=False).summary
+        contrast = {
+            f"{kind} {name}": held["ratio"] for name, kinds in found["contrast"].items() for kind, held in kinds.items()
+        }
+        return {name: found["distances"][name]["generated"] for name in ("spectrum", "grey")} | contrast
+
+
+def _difference(judged: Adherence, first: Adherence) -> str:
+    found = paired_difference(judged, first)
+    verdict = " (no worse)" if found.low > -MARGIN else ""
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{verdict}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Compare generated pairs with real ones: adherence to the mask, contrast, texture, memorisation."""
+
+from __future__ import annotations
+
+from pipelines.common import Cell, parse_cell, read_params, stage
+from tem_data.diffusion.autoencoder import load_autoencoder
+from tem_data.files import whole, write_json
+from tem_data.importing import classes_of
+from tem_data.schema import read_dataset
+from tem_data.scoring import Rule
+from tem_data.settings import read_settings
+
+
+def main() -> None:
+    from tem_data.fidelity.adherence import panel_of
+    from tem_data.fidelity.judges import load_judges
+    from tem_data.fidelity.measuring import measure_fidelity
+
+    args = parse_cell("split", "size", "run")
+    cell, params = Cell(args.split, args.size, args.run), read_params()
+    training, validation = (list(read_dataset(cell.data / "patches", split)) for split in ("train", "validation"))
+    generated = list(read_dataset(cell.folder / "pairs" / "exp_gen", "train"))
+    settings = dict(params["evaluate"])
+    thresholds, rule = settings.pop("thresholds"), read_settings(Rule, settings, "evaluate")
+    panel = panel_of(load_judges(cell.data / "judges"), validation, classes_of(params).names, thresholds, rule)
+    autoencoder = load_autoencoder(cell.data / "autoencoder")
+    simulated = " (simulated micrographs)" if training[0].origin == "builtin" else ""
+    title = f"Generated pictures of split {cell.split}, n = {cell.size}, run {cell.run}{simulated}"
+    with whole(cell.folder / "fidelity") as draft:
+        draft.mkdir()
+        summary = measure_fidelity(draft, training, validation, generated, autoencoder, panel, cell.seed, title)
+        write_json(cell.results / "fidelity.json", summary)
+
+
+if __name__ == "__main__":
+    stage(main)

@@ -1,0 +1,118 @@
+"""Judges of mask adherence: Mask R-CNNs, cross-fitted on the cell's own training micrographs.
+
+Judge k is trained on the patches of all scenes but those of fold k.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tem_data.detection.model import Detector, DetectorSettings, load_detector, save_detector
+from tem_data.detection.training import train_detector
+from tem_data.errors import TemDataError
+from tem_data.files import read_json, whole, write_json
+from tem_data.micrograph import Micrograph
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """The `judges` section of params.yaml; all else of a judge is as the `detector` section says."""
+
+    folds: int = 2
+    iterations: int = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A detector, and the scenes of the patches that it was trained on."""
+
+    detector: Detector
+    seen: frozenset[str]
+
+
+def scene_of(patch: Micrograph) -> str:
+    return patch.scene or patch.micrograph_id
+
+
+def folds_of(patches: Sequence[Micrograph], folds: int, seed: int) -> np.ndarray:
+    """The fold of each patch, (n,) int in [0, folds); all patches of a scene are in one.
+
+    The scenes with most patches are dealt first, each to the fold that has
+    fewest so far (Graham 1969); `seed` decides between equal ones. Raises
+    TemDataError where there are fewer than two folds or fewer scenes than folds.
+    """
+    names, number, counts = np.unique([scene_of(p) for p in patches], return_inverse=True, return_counts=True)
+    if not 2 <= folds <= len(names):
+        raise TemDataError(
+            f"judges.folds in params.yaml is {folds}, and the training patches are of {len(names)} scenes; "
+            "expected at least 2 folds and a scene for each: change it, or raise study.sizes"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    held, fold = np.zeros(folds, int), np.zeros(len(names), int)
+    for scene in sorted(shuffled, key=lambda i: -counts[i]):
+        fold[scene] = held.argmin()
+        held[fold[scene]] += counts[scene]
+    return fold[number]
+
+
+def train_judges(
+    patches: Sequence[Micrograph],
+    classes: Sequence[str],
+    settings: DetectorSettings,
+    folds: int,
+    seed: int,
+    work: str | os.PathLike,
+) -> list[Judge]:
+    """One judge a fold, trained on the patches of all others.
+
+    Checkpoints lie in `work/0`, `work/1`, …: what was killed goes on where it
+    stood. A class that one scene alone shows is unknown to the judge of its
+    fold, and told on the terminal. Raises TemDataError for a fold without a
+    defect, and as `folds_of` and `train_detector` do.
+    """
+    fold = folds_of(patches, folds, seed)
+    _check_folds(patches, fold, classes)
+    judges = []
+    for k in range(folds):
+        others = [p for p, f in zip(patches, fold) if f != k]
+        of_judge = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
+        detector, _ = train_detector(others, classes, settings, of_judge, Path(work, str(k)))
+        judges.append(Judge(detector, frozenset(map(scene_of, others))))
+    return judges
+
+
+def _check_folds(patches: Sequence[Micrograph], fold: np.ndarray, classes: Sequence[str]) -> None:
+    shown: dict[int, set[str]] = {k: set() for k in range(fold.max() + 1)}
+    for patch, k in zip(patches, fold):
+        shown[k] |= {d.category for d in patch.defects if not d.ignore}
+    for k, own in shown.items():
+        if not own:
+            scenes = sorted({scene_of(p) for p, f in zip(patches, fold) if f == k})
+            raise TemDataError(
+                f"fold {k} of judges.folds, the scenes {', '.join(scenes)}, holds no defect, so that nothing in it "
+                "can be judged; lower judges.folds, raise study.sizes, or take another split.seed"
+            )
+        unknown = set(classes).difference(*(others for other, others in shown.items() if other != k))
+        if unknown:
+            print(f"judge {k} is shown no {', '.join(sorted(unknown))}: these are in its own fold alone, or nowhere")
+
+
+def save_judges(judges: Sequence[Judge], folder: str | os.PathLike) -> None:
+    """A folder for each judge, `0`, `1`, …: a detector's, and `scenes.json`, the scenes that it has seen."""
+    with whole(folder) as draft:
+        for k, member in enumerate(judges):
+            save_detector(member.detector, draft / str(k))
+            write_json(draft / str(k) / "scenes.json", sorted(member.seen))
+
+
+def load_judges(folder: str | os.PathLike) -> list[Judge]:
+    """The inverse of `save_judges`. Raises TemDataError where the folder holds no judge, or a broken one."""
+    folders = sorted((p.parent for p in Path(folder).glob("*/scenes.json")), key=lambda p: int(p.name))
+    if not folders:
+        raise TemDataError(f"{folder}: expected the judges that the stage train_judges writes; run it")
+    return [Judge(load_detector(p), frozenset(read_json(p / "scenes.json"))) for p in folders]
