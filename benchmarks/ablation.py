@@ -27,7 +27,7 @@ from tem_data.fidelity.adherence import Adherence, judge, paired_difference, pan
 from tem_data.fidelity.judges import load_judges
 from tem_data.micrograph import Micrograph
 from tem_data.schema import read_classes, read_dataset
-from tem_data.scoring import Rule
+from tem_data.scoring.evaluation import read_evaluation
 
 # By name: settings of the training that differ, and of the sampler.
 VARIANTS = {
@@ -70,11 +70,8 @@ class Trial:
         drawn = list(read_dataset(project / "runs" / run / "masks"))
         self.masks = [drawn[i] for i in evenly_spaced(len(drawn), masks)]
         self.asked = Asked(*map(np.stack, zip(*(asked_of(mask, self.names) for mask in self.masks))))
-        settings = dict(self.params["evaluate"])
-        thresholds = settings.pop("thresholds")
-        self.panel = panel_of(
-            load_judges(self.cell / "judges"), self.held_out, self.names, thresholds, Rule(**settings)
-        )
+        evaluation = read_evaluation(self.params["evaluate"])
+        self.panel = panel_of(load_judges(self.cell / "judges"), self.held_out, self.names, *evaluation)
         self.autoencoder = load_autoencoder(self.cell / "autoencoder")
         self.first: Adherence | None = None
 

@@ -8,8 +8,7 @@ from tem_data.formats.coco import read_results
 from tem_data.importing import classes_of
 from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, Materials, measure
 from tem_data.schema import read_dataset
-from tem_data.scoring import Rule
-from tem_data.scoring.evaluation import Evaluation, evaluate
+from tem_data.scoring.evaluation import Evaluation, evaluate, read_evaluation
 from tem_data.settings import read_settings
 from tem_data.study import ARMS, HEADLINE, details, headline, sweep_rows
 
@@ -17,8 +16,8 @@ from tem_data.study import ARMS, HEADLINE, details, headline, sweep_rows
 def main() -> None:
     args = parse_cell("split", "size", "run", "arm")
     cell, params = Cell(args.split, args.size, args.run), read_params()
-    classes, settings = classes_of(params), dict(params["evaluate"])
-    thresholds, rule = settings.pop("thresholds"), read_settings(Rule, settings, "evaluate")
+    classes = classes_of(params)
+    thresholds, rule = read_evaluation(params["evaluate"])
     judged = {}
     for role in ("validation", "test"):
         tiles = list(read_dataset(cell.data / "patches", role))

@@ -7,8 +7,7 @@ from tem_data.diffusion.autoencoder import load_autoencoder
 from tem_data.files import whole, write_json
 from tem_data.importing import classes_of
 from tem_data.schema import read_dataset
-from tem_data.scoring import Rule
-from tem_data.settings import read_settings
+from tem_data.scoring.evaluation import read_evaluation
 
 
 def main() -> None:
@@ -20,8 +19,7 @@ def main() -> None:
     cell, params = Cell(args.split, args.size, args.run), read_params()
     training, validation = (list(read_dataset(cell.data / "patches", split)) for split in ("train", "validation"))
     generated = list(read_dataset(cell.folder / "pairs" / "exp_gen", "train"))
-    settings = dict(params["evaluate"])
-    thresholds, rule = settings.pop("thresholds"), read_settings(Rule, settings, "evaluate")
+    thresholds, rule = read_evaluation(params["evaluate"])
     panel = panel_of(load_judges(cell.data / "judges"), validation, classes_of(params).names, thresholds, rule)
     autoencoder = load_autoencoder(cell.data / "autoencoder")
     simulated = " (simulated micrographs)" if training[0].origin == "builtin" else ""

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pipelines.common import Cell, parse_cell, read_params, stage
 from tem_data.files import work_folder
 from tem_data.importing import classes_of
 from tem_data.schema import read_dataset
-from tem_data.settings import read_settings
 
 
 def main() -> None:
-    from tem_data.detection.model import DetectorSettings
-    from tem_data.fidelity.judges import JudgeSettings, save_judges, train_judges
+    from tem_data.fidelity.judges import read_judge_settings, save_judges, train_judges
 
     args = parse_cell("split", "size")
     cell, params = Cell(args.split, args.size), read_params()
     folder, patches = cell.data / "judges", cell.data / "patches"
-    chosen = read_settings(JudgeSettings, params["judges"], "judges")
-    settings = read_settings(DetectorSettings, params["detector"], "detector")
-    settings = replace(settings, iterations=chosen.iterations)
+    settings, folds = read_judge_settings(params["judges"], params["detector"])
     with work_folder(folder, [params["detector"], params["judges"]], patches) as work:
         training = list(read_dataset(patches, "train"))
-        judges = train_judges(training, classes_of(params).names, settings, chosen.folds, cell.seed, work)
+        judges = train_judges(training, classes_of(params).names, settings, folds, cell.seed, work)
         save_judges(judges, folder)
 
 

@@ -78,6 +78,11 @@ class Micrograph:
     guidance_scale: float | None = None
     num_inference_steps: int | None = None
 
+    @property
+    def scene_name(self) -> str:
+        """The scene; where it is not known the micrograph itself."""
+        return self.scene or self.micrograph_id
+
 
 def defect_from_mask(
     category: str, mask: np.ndarray, x: int = 0, y: int = 0, ignore: bool = False, score: float = 1.0

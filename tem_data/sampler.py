@@ -14,10 +14,11 @@ mask follows from seed and index alone, and blocks can be shared among processes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tem_data.columns import Columns
 from tem_data.errors import TemDataError
 from tem_data.masks.pool import ShapePool
 from tem_data.masks.settings import MaskSettings
@@ -31,7 +32,7 @@ TRIES = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class Drawn(Columns):
     """The table of what was drawn, one entry a defect that shows on its mask, `(defects,)` each.
 
     `item` is the mask's place in its batch, `number` the defect's value on the instance map, `category` that of
@@ -49,15 +50,9 @@ class Drawn:
     minor: np.ndarray
     angle_deg: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.item)
-
     @property
     def ellipses(self) -> Ellipses:
         return Ellipses(self.x, self.y, self.major, self.minor, self.angle_deg, self.item, self.category)
-
-    def take(self, which: np.ndarray) -> Drawn:
-        return Drawn(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 @dataclass(frozen=True, eq=False)

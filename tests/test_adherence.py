@@ -25,7 +25,7 @@ from tem_data.fidelity.filtering import (
     read_adherence,
     smoothed,
 )
-from tem_data.fidelity.judges import Judge, folds_of, load_judges, save_judges, scene_of, train_judges
+from tem_data.fidelity.judges import Judge, folds_of, load_judges, save_judges, train_judges
 from tem_data.files import write_table
 from tem_data.micrograph import Defect, Micrograph
 from tem_data.scoring import Rule
@@ -127,7 +127,7 @@ def test_no_judge_is_trained_on_a_scene_of_its_fold(monkeypatch, tmp_path):
 
     monkeypatch.setattr("tem_data.fidelity.judges.train_detector", train)
     judges = train_judges(PATCHES, CLASSES, SHORT, folds=3, seed=1, work=tmp_path)
-    assert [j.seen for j in judges] == [{scene_of(p) for p in patches} for patches, _ in given_to]
+    assert [j.seen for j in judges] == [{p.scene_name for p in patches} for patches, _ in given_to]
     shown = Counter(p.micrograph_id for patches, _ in given_to for p in patches)
     assert shown == {p.micrograph_id: 2 for p in PATCHES}  # by all judges but one
     assert all(sum(p.scene not in j.seen for j in judges) == 1 for p in PATCHES)

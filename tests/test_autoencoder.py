@@ -3,7 +3,6 @@
 import json
 import logging
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,8 @@ from tem_data.diffusion.autoencoder import (
 )
 from tem_data.diffusion.training import fit
 from tem_data.errors import TemDataError
-from tests.toy_ldm import AUTOENCODER, Killed, killer, toy, trained, untrained_autoencoder
+from tests.processes import Killed, contents, killer
+from tests.toy_ldm import AUTOENCODER, toy, trained, untrained_autoencoder
 
 
 def test_autoencoder_learns_and_standardises_its_latents():
@@ -121,10 +121,6 @@ def test_loading_warns_of_odd_settings_only(monkeypatch, caplog, tmp_path):
     config.write_text(json.dumps(json.loads(config.read_text()) | {"odd": 1}))
     load_autoencoder(tmp_path)
     assert "'odd': 1" in caplog.text
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_killed_autoencoder_training_ends_with_the_same_bytes(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from tem_data.files import read_table
 from tem_data.micrograph import Micrograph, count_by_class
 from tem_data.schema import read_dataset
 from tem_data.study import ARMS
+from tests.processes import contents
 
 ROOT = Path(__file__).resolve().parents[1]
 CELL = "1-4-1"
@@ -40,10 +41,6 @@ def results(project: Path) -> Path:
 
 def pairs_of(project: Path, arm: str) -> list[Micrograph]:
     return list(read_dataset(project / "runs" / CELL / "pairs" / arm, "train"))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,8 @@ from tem_data.diffusion.denoiser import (
 from tem_data.diffusion.training import TrainingSettings, fit
 from tem_data.errors import TemDataError
 from tem_data.settings import read_settings
-from tests.toy_ldm import LDM, Killed, asked, killer, toy, trained, untrained_autoencoder
+from tests.processes import Killed, killer
+from tests.toy_ldm import LDM, asked, toy, trained, untrained_autoencoder
 
 
 def test_condition_holds_the_shares_at_their_places():

@@ -1,8 +1,6 @@
 """From mask dataset to dataset of generated pairs: killed, shared out, damaged; and how patches are read."""
 
 import io
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,8 @@ from tem_data.errors import TemDataError
 from tem_data.files import fingerprint
 from tem_data.micrograph import Micrograph, defect_from_mask
 from tem_data.schema import Classes, read_dataset, write_dataset
-from tests.toy_ldm import LDM, Killed, toy, trained, untrained, untrained_autoencoder
+from tests.processes import Killed, contents, run_in_two_processes
+from tests.toy_ldm import LDM, toy, trained, untrained, untrained_autoencoder
 
 CLASSES = Classes(("square",), ("unclear",))
 
@@ -140,21 +139,8 @@ def test_killed_pairs_go_on_where_they_stood(work, monkeypatch):
     assert contents(work / "killed") == contents(whole)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_two_fresh_processes_paint_the_same_shards(work):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "-m", "tests.test_generation", work],
-        cwd=Path(__file__).resolve().parents[1],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes("tests.test_generation", work)
     one, two = (list(read_dataset(folder, "train")) for folder in (generate_pairs(work, "one"), work / "two"))
     assert len(list((work / "two/data").iterdir())) == 3 and (work / "two/README.md").is_file()
     assert [pair.micrograph_id for pair in two] == [pair.micrograph_id for pair in one]

@@ -17,6 +17,7 @@ from torch import nn
 from tem_data.diffusion import tracking
 from tem_data.diffusion.training import TrainingSettings, evenly_spaced, fit, learning_rate, stop_reason
 from tem_data.errors import TemDataError
+from tests.processes import Killed, killer, run_in_two_processes
 
 TINY = dict(
     steps=10, batch_size=4, learning_rate=1e-2, warmup_steps=2, ema_decay=0.9, checkpointing_steps=3, validation_steps=4
@@ -69,18 +70,6 @@ def train_walk(workdir, callback=None, sample=None, **changes) -> tuple[Walk, li
         return {"val_loss": abs(model().item() - 0.5)}
 
     return fit(Walk(), up, distance, settings, workdir, 0, callback, sample=sample)
-
-
-class Killed(Exception):
-    pass
-
-
-def killer(at: int):
-    def kill(step: int) -> None:
-        if step == at:
-            raise Killed
-
-    return kill
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
@@ -326,16 +315,7 @@ SEVERAL = dict(patience=2, sample_steps=3)
 
 def test_two_processes_train_as_one(tmp_path):
     """Accelerate over gloo, killed and resumed; summing gradients in another order gave weights 3e-8 apart."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "-m", "tests.test_training", tmp_path],
-        cwd=Path(__file__).resolve().parents[1],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes("tests.test_training", tmp_path)
     one, history = train_tiny(tmp_path / "one", sample=draw_sheet(tmp_path / "one_sheets"), **SEVERAL)
     for folder in ("whole", "killed"):
         result = torch.load(tmp_path / f"{folder}.pt", weights_only=True)

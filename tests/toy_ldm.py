@@ -40,18 +40,6 @@ LDM = dict(
 )
 
 
-class Killed(Exception):
-    pass
-
-
-def killer(at: int):
-    def kill(step: int) -> None:
-        if step == at:
-            raise Killed
-
-    return kill
-
-
 def toy(n: int, seed: int, height: int = 32, width: int = 32) -> Pairs:
     """One square of 12 px on each picture."""
     rng = np.random.default_rng(seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,14 +98,11 @@ def fidelity(
     from tem_data.fidelity.measuring import measure_fidelity
     from tem_data.fidelity.text import describe
     from tem_data.files import whole, work_folder
-    from tem_data.scoring import Rule
-    from tem_data.settings import read_settings
+    from tem_data.scoring.evaluation import read_evaluation
 
     settings = read_params(params, "detector", "judges", "evaluate")
-    if not settings["evaluate"].get("thresholds"):
-        raise TemDataError(f"{params}: evaluate has no thresholds; give a list, as [0.1, 0.3, 0.5, 0.7, 0.9]")
-    thresholds = settings["evaluate"].pop("thresholds")
-    rule, classes = read_settings(Rule, settings["evaluate"], "evaluate"), _classes([patches, pairs])
+    thresholds, rule = read_evaluation(settings["evaluate"])
+    classes = _classes([patches, pairs])
     sets = (patches, "train"), (patches, "validation"), (pairs, "train")
     training, validation, generated = (list(_patches(folder, [split])) for folder, split in sets)
     pipeline, _ = load_pipeline(ldm)
@@ -133,15 +129,10 @@ def filter_pairs(
 
     Writes a dataset folder, with what was dropped, counted, in filter.json.
     """
-    from tem_data.fidelity import filtering
+    from tem_data.fidelity.filtering import FilterSettings, write_filtered
     from tem_data.files import write_json
-    from tem_data.schema import read_classes, read_dataset, write_dataset
 
-    settings, table = filtering.FilterSettings(quantile), compared / "adherence.csv"
-    classes, all_pairs = read_classes(pairs), list(read_dataset(pairs, "train"))
-    floor = filtering.floor_of(filtering.read_adherence(table, "real"), settings.quantile)
-    kept, report = filtering.filter_pairs(all_pairs, filtering.read_adherence(table, "generated"), floor)
-    write_dataset(out, {"train": kept}, classes, "Generated pairs (GEN) without the poor ones.")
+    report = write_filtered(pairs, compared, out, FilterSettings(quantile))
     write_json(out / "filter.json", report)
     print(f"kept {report['pairs']['kept']} of {report['pairs']['all']} pairs")
 
@@ -155,16 +146,13 @@ def _judges(
     work: Path,
 ) -> list[Judge]:
     """The judges of a folder; without one there, those that are trained now, and kept there if it was named."""
-    from tem_data.detection.model import DetectorSettings
-    from tem_data.fidelity.judges import JudgeSettings, load_judges, save_judges, train_judges
-    from tem_data.settings import read_settings
+    from tem_data.fidelity.judges import load_judges, read_judge_settings, save_judges, train_judges
 
     if folder and folder.is_dir():
         return load_judges(folder)
-    chosen = read_settings(JudgeSettings, settings["judges"], "judges")
-    options = read_settings(DetectorSettings, settings["detector"], "detector")
-    options = replace(options, iterations=chosen.iterations)
-    trained = train_judges(training, classes, options, chosen.folds, seed, work)
+    trained = train_judges(
+        training, classes, *read_judge_settings(settings["judges"], settings["detector"]), seed, work
+    )
     if folder:
         save_judges(trained, folder)
     return trained

@@ -31,7 +31,7 @@ def predict_patches(
     found: list[tuple[Defect, ...]] = []
     detector.model.eval()
     for start in tqdm(range(0, len(images), BATCH), "predict", disable=not progress):
-        outputs = detector.model([_input(detector, image) for image in images[start : start + BATCH]])
+        outputs = detector.model([model_input(detector, image) for image in images[start : start + BATCH]])
         found += [_defects(output["instances"].to("cpu"), detector.classes) for output in outputs]
     return found
 
@@ -186,7 +186,8 @@ def _starts(side: int, tile: int) -> list[int]:
     return sorted({*range(0, last, tile // 2), last})
 
 
-def _input(detector: Detector, image: np.ndarray) -> dict:
+def model_input(detector: Detector, image: np.ndarray) -> dict:
+    """An image (h, w) uint8 as detectron2's model takes it, at the size that the detector was trained on."""
     tensor = torch.from_numpy(image.copy()).expand(3, *image.shape)  # what Pillow reads is not writable
     short_side = detector.cfg.INPUT.MIN_SIZE_TEST
     if short_side and short_side != min(image.shape):

@@ -88,7 +88,7 @@ def ldm_for(
     train, validation = read_pairs(patches, "train"), read_pairs(patches, "validation")
     sizes = train.asked.nm_per_px
     nm_per_px = float(np.median(sizes)) if np.isfinite(sizes).all() else None
-    sheets = SampleSheets(autoencoder, train, validation, names, nm_per_px, Path(work, SAMPLES))
+    sheets = SampleSheets(autoencoder, validation, names, nm_per_px, Path(work, SAMPLES))
     unet, history = train_ldm(autoencoder, train, validation, len(names), settings, work, seed, sheets)
     return MaskToMicrographPipeline.assemble(unet, autoencoder, names, nm_per_px), history
 

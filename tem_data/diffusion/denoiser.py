@@ -214,12 +214,12 @@ def train_ldm(
     settings: Mapping,
     workdir: str | os.PathLike,
     seed: int,
-    sample: Callable[[MaskDenoiser, int], dict[str, float]] | None = None,
+    sample: Callable[[MaskDenoiser, int, torch.Tensor], dict[str, float]] | None = None,
 ) -> tuple[MaskDenoiser, History]:
     """Train the denoiser on the latents of `train`, resuming in `workdir`.
 
-    `settings` are the keys of LDMSettings. `sample(denoiser, step)` looks at the
-    averaged weights now and then, as `fit` says. Returns the denoiser with
+    `settings` are the keys of LDMSettings. `sample(denoiser, step, latents)`, the
+    latents being those of `train`, looks at the averaged weights now and then, as `fit` says. Returns the denoiser with
     averaged weights and the history: step, loss, and `val_loss` of the patches
     of other micrographs at fixed noise. It is told the pixel size where that of
     the training patches is known and differs.
@@ -248,7 +248,8 @@ def train_ldm(
     pixel_size = sizes_differ(train.asked.nm_per_px)
     side = train.images.shape[1] // autoencoder.factor
     network = build_denoiser(options, autoencoder.latent_channels, n_classes, side, pixel_size, seed)
-    return fit(network, batch_loss, validate, options, workdir, seed, sample=sample)
+    look = (lambda model, step: sample(model, step, loss.latents)) if sample else None
+    return fit(network, batch_loss, validate, options, workdir, seed, sample=look)
 
 
 def sizes_differ(nm_per_px: np.ndarray) -> bool:

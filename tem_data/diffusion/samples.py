@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tem_data.diffusion.autoencoder import Autoencoder
 from tem_data.diffusion.conditioning import Pairs
@@ -23,20 +24,19 @@ SHOWN = 6
 class SampleSheets:
     """Paints the masks of evenly spaced validation patches, always from the same noise.
 
-    Called with a denoiser and its step, it writes `folder/step-000800.png`: the
+    Called with a denoiser, its step and the latents of the training patches, it writes `folder/step-000800.png`: the
     masks, the real micrographs, the painted ones; and returns
     `memorisation_ratio`, the median over the pictures of how far the nearest
     training patch is over the nearest of equally many validation patches, in latents.
     """
 
     autoencoder: Autoencoder
-    train: Pairs
     validation: Pairs
     class_names: Sequence[str]
     nm_per_px: float | None
     folder: Path
 
-    def __call__(self, denoiser: MaskDenoiser, step: int) -> dict[str, float]:
+    def __call__(self, denoiser: MaskDenoiser, step: int, training_latents: torch.Tensor) -> dict[str, float]:
         from tem_data.fidelity.memorisation import nearest_training
         from tem_data.figures.pictures import colour_mask, contact_sheet
 
@@ -48,7 +48,8 @@ class SampleSheets:
         rows = {"mask asked for": masks, "real": self.shown.images, "painted": painted}
         sheet = {name: [(picture, ()) for picture in pictures[:SHOWN]] for name, pictures in rows.items()}
         contact_sheet(self.folder / f"step-{step:06d}.png", sheet, self.class_names, f"after {step} steps")
-        found = nearest_training(self._features(painted), *self.real_features)
+        training = training_latents.flatten(1).numpy()
+        found = nearest_training(self._features(painted), training, self.held_out_features)
         return {"memorisation_ratio": found.summary()["ratio_median"]}
 
     @cached_property
@@ -56,8 +57,8 @@ class SampleSheets:
         return self.validation.take(evenly_spaced(len(self.validation.images), SAMPLES))
 
     @cached_property
-    def real_features(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._features(self.train.images), self._features(self.validation.images)
+    def held_out_features(self) -> np.ndarray:
+        return self._features(self.validation.images)
 
     def _features(self, images: np.ndarray) -> np.ndarray:
         return self.autoencoder.encode(images).flatten(1).numpy()

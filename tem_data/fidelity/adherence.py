@@ -22,9 +22,10 @@ import numpy as np
 
 from tem_data.detection.prediction import predict_patches
 from tem_data.errors import TemDataError
-from tem_data.fidelity.judges import Judge, scene_of
+from tem_data.fidelity.judges import Judge
 from tem_data.micrograph import Defect, Micrograph
-from tem_data.scoring import Compared, Counts, Rule, Scores, best, compare, count_images, labels_of, score_images
+from tem_data.scoring import Counts, Rule, Scores, best, count_images, score_images
+from tem_data.scoring.evaluation import compare_tiles
 from tem_data.scoring.scores import scores_of, total
 from tem_data.scoring.significance import Pairs, paired_bootstrap, score_intervals
 
@@ -90,7 +91,7 @@ def panel_of(
                 f"judge {k} knows the classes {list(member.detector.classes)}, expected {list(classes)}; "
                 "train the judges again (stage train_judges)"
             )
-        if seen := member.seen & set(map(scene_of, validation)):
+        if seen := member.seen & {p.scene_name for p in validation}:
             raise TemDataError(f"judge {k} was trained on {sorted(seen)[0]!r}, a validation scene; train it again")
     if all(d.ignore for p in validation for d in p.defects):
         raise TemDataError(
@@ -99,7 +100,7 @@ def panel_of(
         )
     chosen = []
     for member in judges:
-        images = _compare(validation, _found(member, validation), classes, rule)
+        images = compare_tiles(validation, _found(member, validation), classes, rule)
         chosen.append(best([score_images(images, classes, rule, t) for t in thresholds]).threshold)
     return Panel(tuple(judges), tuple(chosen), tuple(classes), rule)
 
@@ -115,7 +116,7 @@ def judge(panel: Panel, pairs: Sequence[Micrograph]) -> Adherence:
     for member, threshold in zip(panel.judges, panel.thresholds):
         numbers = [i for i, scene in enumerate(scenes) if scene not in member.seen]
         fresh = [pairs[i] for i in numbers]
-        images = _compare(fresh, _found(member, fresh), panel.classes, panel.rule)
+        images = compare_tiles(fresh, _found(member, fresh), panel.classes, panel.rule)
         of_images = count_images(images, len(panel.classes), panel.rule, threshold)
         counts.append({i: of_images[str(place)] for place, i in enumerate(numbers)})
     return _adherence(panel, scenes, counts)
@@ -127,23 +128,16 @@ def _checked_scenes(panel: Panel, pairs: Sequence[Micrograph]) -> list[str]:
     for number, pair in enumerate(pairs):
         if pair.image is None:
             raise TemDataError(f"pair {number} ({pair.micrograph_id}) has no picture; generate it before it is judged")
-        if all(scene_of(pair) in member.seen for member in panel.judges):
+        if all(pair.scene_name in member.seen for member in panel.judges):
             raise TemDataError(
-                f"pair {number} is of {scene_of(pair)!r}, which every judge has seen; train the judges on these patches"
+                f"pair {number} is of {pair.scene_name!r}, which every judge has seen; "
+                "train the judges on these patches"
             )
-    return [scene_of(pair) for pair in pairs]
+    return [pair.scene_name for pair in pairs]
 
 
 def _found(member: Judge, patches: Sequence[Micrograph]) -> list[tuple[Defect, ...]]:
     return predict_patches(member.detector, [p.image for p in patches])
-
-
-def _compare(
-    patches: Sequence[Micrograph], found: Sequence[Sequence[Defect]], classes: Sequence[str], rule: Rule
-) -> dict[str, Compared]:
-    true = {str(i): labels_of(p.defects, p.shape, classes) for i, p in enumerate(patches)}
-    predicted = {str(i): labels_of(defects, patches[i].shape, classes) for i, defects in enumerate(found)}
-    return compare(true, predicted, rule.match)
 
 
 def _adherence(panel: Panel, scenes: Sequence[str], counts: Sequence[Mapping[int, Counts]]) -> Adherence:

@@ -164,7 +164,7 @@ def _stacked(sets: Sequence[Sequence[Micrograph]]) -> list[np.ndarray]:
 
 
 def _measure(pictures: list[Micrograph], images: np.ndarray, progress: bool) -> Measured:
-    groups = np.array([p.scene or p.micrograph_id for p in pictures])
+    groups = np.array([p.scene_name for p in pictures])
     textures = measure_textures(images, progress)
     return Measured(tuple(pictures), groups, textures, measure_contrasts(pictures, progress))
 
@@ -248,8 +248,7 @@ def _distances(
 def _joined(real: Measured, ours: Measured) -> tuple[Textures, Contrasts]:
     """Both sets as one, the generated after the training pictures."""
     later = replace(ours.contrasts, picture=ours.contrasts.picture + len(real))
-    textures = Textures(*(np.concatenate(pair) for pair in zip(real.textures.columns(), ours.textures.columns())))
-    return textures, Contrasts(*(np.concatenate(pair) for pair in zip(real.contrasts.columns(), later.columns())))
+    return Textures.joined([real.textures, ours.textures]), Contrasts.joined([real.contrasts, later])
 
 
 def _contrast(real: Measured, ours: Measured, category: str, kind: str, draws: _Draws, seed: int) -> dict[str, Any]:

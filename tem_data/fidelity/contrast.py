@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from tem_data.columns import Columns
 from tem_data.errors import TemDataError
 from tem_data.micrograph import Defect, Micrograph, paste
+from tem_data.scoring.significance import bootstrap_draws
 
 LEAST_RING_PX, RING_SHARE = 3, 1 / 4  # width of the ring, and as a part of the equivalent diameter
 OUTLINE_PX = 3
@@ -20,7 +22,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Contrasts:
+class Contrasts(Columns):
     """The defects of a set of pictures, (n,) each: class, index of the picture, and both contrasts in grey levels.
 
     `inside` is the mean of the ring around a defect minus that of the defect,
@@ -39,9 +41,6 @@ class Contrasts:
         if pictures is not None:
             held &= np.isin(self.picture, pictures)
         return getattr(self, kind)[held]
-
-    def columns(self) -> list[np.ndarray]:
-        return [getattr(self, field.name) for field in fields(self)]
 
 
 class Ratio(NamedTuple):
@@ -122,7 +121,7 @@ def contrast_ratio(
     value = _mean(ours.sum(0)) / _mean(theirs.sum(0))
     if min(len(ours), len(theirs)) < 2:
         return Ratio(float(value), None)
-    of_real, of_generated = (_mean(_draws(len(s), resamples, rng) @ s) for s in (theirs, ours))
+    of_real, of_generated = (_mean(bootstrap_draws(len(s), rng, resamples) @ s) for s in (theirs, ours))
     if of_real.min() <= 0 <= of_real.max():
         return Ratio(float(value), None)
     low, high = np.quantile(of_generated / of_real, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -155,7 +154,3 @@ def _sums(contrasts: Contrasts, category: str, kind: str, unit: np.ndarray) -> n
 
 def _mean(sums: np.ndarray) -> np.ndarray:
     return sums[..., 0] / sums[..., 1]
-
-
-def _draws(units: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.multinomial(units, np.full(units, 1 / units), resamples)

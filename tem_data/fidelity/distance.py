@@ -73,13 +73,13 @@ def detector_features(detector: Detector, images: np.ndarray, progress: bool = T
     """
     import torch
 
-    from tem_data.detection.prediction import _input
+    from tem_data.detection.prediction import model_input
 
     detector.model.eval()
     rows = []
     with torch.no_grad():
         for start in tqdm(range(0, len(images), BATCH), "features", leave=False, disable=not progress):
-            batch = [_input(detector, image) for image in images[start : start + BATCH]]
+            batch = [model_input(detector, image) for image in images[start : start + BATCH]]
             levels = detector.model.backbone(detector.model.preprocess_image(batch).tensor)
             rows.append(torch.cat([levels[name].mean((2, 3)) for name in sorted(levels)], 1).float().cpu().numpy())
     return np.concatenate(rows)

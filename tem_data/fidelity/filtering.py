@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from tem_data.errors import TemDataError
 from tem_data.files import read_numbers
 from tem_data.micrograph import Micrograph, count_by_class
+from tem_data.schema import read_classes, read_dataset, write_dataset
 
 if TYPE_CHECKING:  # its judges need detectron2, the filter does not
     from tem_data.fidelity.adherence import Adherence
@@ -138,6 +140,21 @@ def filter_pairs(pairs: Sequence[Micrograph], judged: Judged, floor: Floor) -> t
         "mean_asked": {"all": _mean(asked), "kept": _mean(asked[keep])},
         "mean_adherence": {"all": _mean(judged.adherence), "kept": _mean(judged.adherence[keep])},
     }
+
+
+def write_filtered(
+    pairs: str | os.PathLike, fidelity: str | os.PathLike, out: str | os.PathLike, settings: FilterSettings
+) -> dict[str, Any]:
+    """Write the dataset `pairs` without the poor ones to `out`; returns what was dropped, as `filter_pairs`.
+
+    `fidelity` is the folder that `measure_fidelity` wrote of these pairs. Raises
+    as `read_adherence` and `filter_pairs` do.
+    """
+    table, classes, generated = Path(fidelity, "adherence.csv"), read_classes(pairs), list(read_dataset(pairs, "train"))
+    floor = floor_of(read_adherence(table, "real"), settings.quantile)
+    kept, report = filter_pairs(generated, read_adherence(table, "generated"), floor)
+    write_dataset(out, {"train": kept}, classes, "Generated pairs (GEN) without the poor ones.")
+    return report
 
 
 def _strata(asked: np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ Judge k is trained on the patches of all scenes but those of fold k.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tem_data.detection.training import train_detector
 from tem_data.errors import TemDataError
 from tem_data.files import read_json, whole, write_json
 from tem_data.micrograph import Micrograph
+from tem_data.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class Judge:
     seen: frozenset[str]
 
 
-def scene_of(patch: Micrograph) -> str:
-    return patch.scene or patch.micrograph_id
+def read_judge_settings(judges: Mapping[str, Any], detector: Mapping[str, Any]) -> tuple[DetectorSettings, int]:
+    """How a judge is trained and the number of folds, of the sections `judges` and `detector`. Raises TemDataError."""
+    chosen = read_settings(JudgeSettings, judges, "judges")
+    settings = read_settings(DetectorSettings, detector, "detector")
+    return replace(settings, iterations=chosen.iterations), chosen.folds
 
 
 def folds_of(patches: Sequence[Micrograph], folds: int, seed: int) -> np.ndarray:
@@ -46,7 +51,7 @@ def folds_of(patches: Sequence[Micrograph], folds: int, seed: int) -> np.ndarray
     fewest so far (Graham 1969); `seed` decides between equal ones. Raises
     TemDataError where there are fewer than two folds or fewer scenes than folds.
     """
-    names, number, counts = np.unique([scene_of(p) for p in patches], return_inverse=True, return_counts=True)
+    names, number, counts = np.unique([p.scene_name for p in patches], return_inverse=True, return_counts=True)
     if not 2 <= folds <= len(names):
         raise TemDataError(
             f"judges.folds in params.yaml is {folds}, and the training patches are of {len(names)} scenes; "
@@ -82,7 +87,7 @@ def train_judges(
         others = [p for p, f in zip(patches, fold) if f != k]
         of_judge = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
         detector, _ = train_detector(others, classes, settings, of_judge, Path(work, str(k)))
-        judges.append(Judge(detector, frozenset(map(scene_of, others))))
+        judges.append(Judge(detector, frozenset(p.scene_name for p in others)))
     return judges
 
 
@@ -92,7 +97,7 @@ def _check_folds(patches: Sequence[Micrograph], fold: np.ndarray, classes: Seque
         shown[k] |= {d.category for d in patch.defects if not d.ignore}
     for k, own in shown.items():
         if not own:
-            scenes = sorted({scene_of(p) for p, f in zip(patches, fold) if f == k})
+            scenes = sorted({p.scene_name for p, f in zip(patches, fold) if f == k})
             raise TemDataError(
                 f"fold {k} of judges.folds, the scenes {', '.join(scenes)}, holds no defect, so that nothing in it "
                 "can be judged; lower judges.folds, raise study.sizes, or take another split.seed"

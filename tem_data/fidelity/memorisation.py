@@ -6,12 +6,13 @@ those of each training micrograph against those of the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from tem_data.columns import Columns
 from tem_data.errors import TemDataError
 from tem_data.micrograph import symmetric_array
 
@@ -23,7 +24,7 @@ DRAWS = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class Nearest(Columns):
     """Of n pictures: index of the nearest training patch of all, its distance, and how much nearer it is than others.
 
     `closeness` (n,) is that distance over the distance to the nearest held-out
@@ -35,9 +36,6 @@ class Nearest:
     distance: np.ndarray
     closeness: np.ndarray
     ratio: np.ndarray
-
-    def columns(self) -> list[np.ndarray]:
-        return [getattr(self, field.name) for field in fields(self)]
 
     def summary(self) -> dict[str, float]:
         """Medians of `ratio` and `closeness`, and the share of each that is below 0.5."""
@@ -97,7 +95,7 @@ def nearest_real(
         parts.append(replace(found, index=others[found.index]))
         order.append(own)
     back = np.argsort(np.concatenate(order))
-    return Nearest(*(np.concatenate(column)[back] for column in zip(*(p.columns() for p in parts))))
+    return Nearest.joined(parts).take(back)
 
 
 class Copies(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
 from scipy.stats import wasserstein_distance
 from tqdm import tqdm
 
+from tem_data.columns import Columns
 from tem_data.errors import TemDataError
 
 BLOCK = 64
@@ -18,7 +19,7 @@ BESIDE_AXIS = 2  # the window spreads a line along an axis over this many bins
 
 
 @dataclass(frozen=True, eq=False)
-class Textures:
+class Textures(Columns):
     """What is measured on each of n pictures.
 
     `spectrum` (n, bins) float: radial power, as `radial_spectra`; `histogram`
@@ -33,23 +34,13 @@ class Textures:
     sd: np.ndarray
     lines: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.mean)
-
-    def take(self, pictures: np.ndarray) -> Textures:
-        """Those of some pictures, by index or bool."""
-        return Textures(*(column[pictures] for column in self.columns()))
-
-    def columns(self) -> list[np.ndarray]:
-        return [getattr(self, field.name) for field in fields(self)]
-
 
 def measure_textures(images: np.ndarray, progress: bool = True) -> Textures:
     """The textures of square pictures (n, side, side) uint8. Raises TemDataError for other shapes or types."""
     _check(images)
     starts = tqdm(range(0, len(images), BLOCK), "textures", leave=False, disable=not progress)
     blocks = [_measure(images[start : start + BLOCK]) for start in starts]
-    return Textures(*map(np.concatenate, zip(*(block.columns() for block in blocks))))
+    return Textures.joined(blocks)
 
 
 def radial_spectra(images: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def measure_masks(
         category = np.array([classes.index(d.category) for d in defects], int)
         overlaps, covered = _cover(defects, category, patch.shape, len(classes))
         rows += _defect_rows(number, defects, category, overlaps, patch.shape)
-        scenes.append(patch.scene or patch.micrograph_id)
+        scenes.append(patch.scene_name)
         scales.append(patch.nm_per_px or np.nan)
         counts.append([*np.bincount(category, minlength=len(classes)), len(defects)])
         fractions.append(covered)

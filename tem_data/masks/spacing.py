@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tem_data.columns import Columns
 from tem_data.masks.ranges import ranges
 
 # Of the contact ratio: fine where labellers begin to leave defects out, up to where ratios are as if at random.
@@ -41,7 +42,7 @@ def _key(classes: Sequence[str], a: int, b: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Ellipses:
+class Ellipses(Columns):
     """Many ellipses, (n,) float each: centre and full axes in one unit, angle counter-clockwise with y down.
 
     Ellipses of different `group` never meet; groups are sorted. `category` is the number of the class.
@@ -54,12 +55,6 @@ class Ellipses:
     angle_deg: np.ndarray
     group: np.ndarray
     category: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def take(self, which: np.ndarray) -> Ellipses:
-        return Ellipses(*(getattr(self, f.name)[which] for f in fields(self)))
 
     def form(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Elements xx, xy, yy of the matrix M of which rᵀM⁻¹r ≤ 1 is the ellipse."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tem_data.errors import TemDataError
 from tem_data.micrograph import Defect, Micrograph
@@ -12,6 +13,7 @@ from tem_data.scoring.labels import labels_of
 from tem_data.scoring.matching import Rule
 from tem_data.scoring.scores import Compared, Counts, Scores, best, compare, count_images, score_images, total
 from tem_data.scoring.significance import Interval, score_intervals
+from tem_data.settings import read_settings
 
 IOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -41,6 +43,17 @@ Tiles = Sequence[Micrograph]
 Found = Sequence[Sequence[Defect]]
 
 
+def read_evaluation(settings: Mapping[str, Any]) -> tuple[Sequence[float], Rule]:
+    """The thresholds and the rule of section `evaluate`.
+
+    Raises TemDataError for an unknown key, and where there are no thresholds.
+    """
+    rest = dict(settings)
+    if not rest.get("thresholds"):
+        raise TemDataError("params.yaml, evaluate: no thresholds; give a list, as [0.1, 0.3, 0.5, 0.7, 0.9]")
+    return rest.pop("thresholds"), read_settings(Rule, rest, "evaluate")
+
+
 def evaluate(
     validation: tuple[Tiles, Found],
     test: tuple[Tiles, Found],
@@ -59,11 +72,12 @@ def evaluate(
             "the validation micrographs hold no defect, so they cannot choose a confidence threshold; "
             "raise split.validation or study.sizes, or take another split.seed"
         )
-    images = {role: _compared(*given, classes, rule) for role, given in (("validation", validation), ("test", test))}
+    given = {"validation": validation, "test": test}
+    images = {role: compare_tiles(*of_role, classes, rule) for role, of_role in given.items()}
     swept = {role: tuple(score_images(held, classes, rule, t) for t in thresholds) for role, held in images.items()}
     threshold = best(swept["validation"]).threshold
     counts = _by_micrograph(test[0], images["test"], len(classes), rule, threshold)
-    scene = {tile.micrograph_id: tile.scene or tile.micrograph_id for tile in test[0]}
+    scene = {tile.micrograph_id: tile.scene_name for tile in test[0]}
     return Evaluation(
         threshold=threshold,
         scores=next(s for s in swept["test"] if s.threshold == threshold),
@@ -82,7 +96,8 @@ def evaluate(
     )
 
 
-def _compared(tiles: Tiles, found: Found, classes: Sequence[str], rule: Rule) -> dict[str, Compared]:
+def compare_tiles(tiles: Tiles, found: Found, classes: Sequence[str], rule: Rule) -> dict[str, Compared]:
+    """What was found on each tile beside what is there; tile i has the name str(i). Raises as `compare` does."""
     true = {str(i): labels_of(tile.defects, tile.shape, classes) for i, tile in enumerate(tiles)}
     predicted = {str(i): labels_of(defects, tiles[i].shape, classes) for i, defects in enumerate(found)}
     return compare(true, predicted, rule.match)

@@ -69,7 +69,7 @@ def score_intervals(
     scenes = _scenes([counts], scene)
     if len(scenes) < 2:
         return {}
-    draws = _draws(len(scenes), np.random.default_rng(seed), resamples)
+    draws = bootstrap_draws(len(scenes), np.random.default_rng(seed), resamples)
     f1 = _drawn_scores(counts, scene, scenes, draws)
     scores = {name: getattr(f1, field) for name, field in SCORES.items()}
     scores |= {"precision": f1.precision, "recall": f1.recall}
@@ -96,7 +96,7 @@ def paired_bootstrap(
     if not groups or min(map(len, held)) < 2:
         return {}
     scenes = sorted(set().union(*held))
-    draws = _draws(len(scenes), np.random.default_rng(seed), resamples)
+    draws = bootstrap_draws(len(scenes), np.random.default_rng(seed), resamples)
     gains = []
     for group, own in zip(groups, held):
         drawn = draws[:, [scenes.index(name) for name in own]]
@@ -204,9 +204,9 @@ def _scenes(runs: Iterable[Mapping[str, Counts]], scene: Mapping[str, str]) -> l
     return sorted({scene[name] for name in micrographs})
 
 
-def _draws(scenes: int, rng: np.random.Generator, resamples: int) -> np.ndarray:
-    """How often each scene is in each draw with replacement, (resamples, scenes) int."""
-    return rng.multinomial(scenes, np.full(scenes, 1 / scenes), resamples)
+def bootstrap_draws(units: int, rng: np.random.Generator, resamples: int) -> np.ndarray:
+    """How often each unit is in each draw with replacement, (resamples, units) int."""
+    return rng.multinomial(units, np.full(units, 1 / units), resamples)
 
 
 def _drawn_scores(counts: Mapping[str, Counts], scene: Mapping[str, str], scenes: list[str], draws: np.ndarray) -> F1:
