@@ -1,11 +1,10 @@
 """What each part of the diffusion model is worth: one factor at a time, on the masks and judges of a finished run.
 
-    python benchmarks/ablation.py PROJECT [--steps 3100] [--masks 200] [--run 1-10-1]
+    python benchmarks/ablation.py PROJECT [--masks 200] [--run 1-10-1]
 
-PROJECT is a clone in which `dvc repro` has made patches, autoencoder, masks and judges (profile `fecral`). Each variant
-trains its own denoiser with the settings of PROJECT's params.yaml but for one, in PROJECT/.ablation, and goes on there
-when it was killed; then it paints the same masks from the same seeds. Samplers need no training of their own. 3,100
-steps take about 15 minutes on two cores.
+PROJECT is a clone in which `dvc repro` has made patches, autoencoder, masks, judges and LDM (profile `fecral`). Where a
+variant changes the training, it trains its own denoiser with the settings of PROJECT's params.yaml but for one, in
+PROJECT/.ablation, and goes on there when it was killed. All variants paint the same masks from the same seeds.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path)
     parser.add_argument("--run", default="1-10-1")
-    parser.add_argument("--steps", type=int, default=3100)
     parser.add_argument("--masks", type=int, default=200)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="names of variants")
     args = parser.parse_args()
@@ -53,7 +51,7 @@ def main() -> None:
     rows = []
     for name in args.only:
         training, sampler = VARIANTS[name]
-        rows.append({"variant": name} | trial.row(training, sampler, args.steps))
+        rows.append({"variant": name} | trial.row(training, sampler))
         print(markdown_table(rows), flush=True)
 
 
@@ -73,24 +71,28 @@ class Trial:
         evaluation = read_evaluation(self.params["evaluate"])
         self.panel = panel_of(load_judges(self.cell / "judges"), self.held_out, self.names, *evaluation)
         self.autoencoder = load_autoencoder(self.cell / "autoencoder")
+        self.ldm = MaskToMicrographPipeline.from_pretrained(project / "runs" / run / "ldm")
+        self.seed = int(run.rpartition("-")[2])
         self.first: Adherence | None = None
 
-    def row(self, training: dict, sampler: dict, steps: int) -> dict:
+    def row(self, training: dict, sampler: dict) -> dict:
         """Adherence, contrast and texture of a variant, and its adherence less that of the first one."""
-        settings = self.params["ldm"] | {"steps": steps, "sample_steps": 0} | training
-        work = self.project / ".ablation" / "-".join([str(steps), *(f"{k}={v}" for k, v in training.items())])
-        denoiser, history = train_ldm(self.autoencoder, *self.pairs, len(self.names), settings, work, 1)
-        pipeline = MaskToMicrographPipeline.assemble(denoiser, self.autoencoder, self.names)
+        pipeline = self._trained(training) if training else self.ldm
         images = pipeline.paint(self.asked, range(len(self.masks)), **sampler)
         painted = [replace(mask, image=image) for mask, image in zip(self.masks, images)]
         judged = judge(self.panel, painted)
         self.first = self.first or judged
         return {
-            "val_loss": history[-1]["val_loss"],
             "F1_HM": judged.scores.f1_hm,
             "adherence": float(judged.of_pair.mean()),
             "against the first [95 %]": _difference(judged, self.first),
         } | self._pictures(painted)
+
+    def _trained(self, changed: dict) -> MaskToMicrographPipeline:
+        settings = self.params["ldm"] | {"sample_steps": 0} | changed
+        work = self.project / ".ablation" / "-".join(f"{key}={value}" for key, value in changed.items())
+        denoiser, _ = train_ldm(self.autoencoder, *self.pairs, len(self.names), settings, work, self.seed)
+        return MaskToMicrographPipeline.assemble(denoiser, self.autoencoder, self.names)
 
     def _pictures(self, painted: list[Micrograph]) -> dict:
         found = compare_pictures(self.real, self.held_out, painted, self.names, seed=1, progress=False).summary
