@@ -25,6 +25,7 @@ from tem_data.fidelity import compare_pictures
 from tem_data.fidelity.adherence import Adherence, judge, paired_difference, panel_of
 from tem_data.fidelity.judges import load_judges
 from tem_data.micrograph import Micrograph
+from tem_data.places import Cell
 from tem_data.schema import read_classes, read_dataset
 from tem_data.scoring.evaluation import read_evaluation
 
@@ -59,20 +60,20 @@ class Trial:
     """The masks, the judges and the real patches that all variants share."""
 
     def __init__(self, project: Path, run: str, masks: int):
-        self.project, self.cell = project, project / "data" / run.rpartition("-")[0]
+        cell = Cell(*map(int, run.split("-")))
+        self.project, self.seed = project, cell.seed
         self.params = yaml.safe_load((project / "params.yaml").read_text())
-        patches = self.cell / "patches"
+        patches = project / cell.data / "patches"
         self.names = read_classes(patches).names
         self.pairs = read_pairs(patches, "train"), read_pairs(patches, "validation")
         self.real, self.held_out = (list(read_dataset(patches, split)) for split in ("train", "validation"))
-        drawn = list(read_dataset(project / "runs" / run / "masks"))
+        drawn = list(read_dataset(project / cell.folder / "masks"))
         self.masks = [drawn[i] for i in evenly_spaced(len(drawn), masks)]
         self.asked = Asked(*map(np.stack, zip(*(asked_of(mask, self.names) for mask in self.masks))))
         evaluation = read_evaluation(self.params["evaluate"])
-        self.panel = panel_of(load_judges(self.cell / "judges"), self.held_out, self.names, *evaluation)
-        self.autoencoder = load_autoencoder(self.cell / "autoencoder")
-        self.ldm = MaskToMicrographPipeline.from_pretrained(project / "runs" / run / "ldm")
-        self.seed = int(run.rpartition("-")[2])
+        self.panel = panel_of(load_judges(project / cell.data / "judges"), self.held_out, self.names, *evaluation)
+        self.autoencoder = load_autoencoder(project / cell.data / "autoencoder")
+        self.ldm = MaskToMicrographPipeline.from_pretrained(project / cell.folder / "ldm")
         self.first: Adherence | None = None
 
     def row(self, training: dict, sampler: dict) -> dict:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pipelines.common import RESULTS, read_params, stage
+from pipelines.common import read_params, stage
 from tem_data.cards import render_cards
 from tem_data.files import whole
+from tem_data.places import CARDS, RESULTS
 
 
 def main() -> None:
     cards = render_cards(RESULTS, "cards/templates", read_params())
-    with whole(Path("cards/rendered")) as draft:
+    with whole(CARDS) as draft:
         draft.mkdir()
         for name, text in cards.items():
-            (draft / name).write_text(text)
-    print(f"cards/rendered: {', '.join(cards)}")
+            (draft / name).write_text(text, encoding="utf-8")
+    print(f"{CARDS}: {', '.join(cards)}")
 
 
 if __name__ == "__main__":

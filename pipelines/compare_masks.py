@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pipelines.common import MICROGRAPHS, SPLITS, Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.figures import mask_histograms
 from tem_data.files import read_table, whole, write_json, write_table
 from tem_data.importing import classes_of
 from tem_data.mask_comparison import COLUMNS, MaskFeatures, compare_masks, measure_masks
 from tem_data.patches import tiles
+from tem_data.places import MICROGRAPHS, SPLITS, Cell
 from tem_data.schema import read_dataset
 from tem_data.splits import members
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.common import Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.fidelity.filtering import FilterSettings, write_filtered
 from tem_data.files import write_json
+from tem_data.places import Cell
 from tem_data.settings import read_settings
 
 

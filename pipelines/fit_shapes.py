@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.common import MICROGRAPHS, SPLITS, Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.files import read_table
 from tem_data.importing import classes_of
+from tem_data.places import MICROGRAPHS, SPLITS, Cell
 from tem_data.schema import read_dataset
 from tem_data.shapes import describe_shapes, fit_shapes, save_shapes
 from tem_data.splits import members

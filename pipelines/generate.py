@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.common import Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.diffusion.datasets import generate_pairs
 from tem_data.files import is_main_process, move, work_folder
+from tem_data.places import Cell
 
 
 def main() -> None:

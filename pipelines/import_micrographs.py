@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pipelines.common import MICROGRAPHS, RESULTS, read_params, stage
+from pipelines.common import read_params, stage
 from tem_data.errors import TemDataError
 from tem_data.files import write_json, write_table
 from tem_data.formats import Quarantine
 from tem_data.importing import classes_of, import_micrographs
 from tem_data.micrograph import Micrograph, count_by_class
+from tem_data.places import MICROGRAPHS, RESULTS
 from tem_data.scenes import Overlap, with_scenes
-from tem_data.schema import write_dataset
+from tem_data.schema import write_micrographs
 from tem_data.simulate import simulate
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     if not micrographs:
         raise TemDataError("import: no micrograph is left; results/quarantine.csv says why")
     micrographs, overlaps = with_scenes(micrographs, params["import"]["min_overlap"])
-    write_dataset(MICROGRAPHS, {"all": micrographs}, classes_of(params), "Whole micrographs.")
+    write_micrographs(MICROGRAPHS, micrographs, classes_of(params), "Whole micrographs.")
     write_table(RESULTS / "overlaps.csv", [o._asdict() for o in overlaps], Overlap._fields)
     report = {
         "micrographs": len(micrographs),

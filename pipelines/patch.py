@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pipelines.common import MICROGRAPHS, SPLITS, Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.files import read_table, write_json
 from tem_data.formats.coco import coco_truth
 from tem_data.importing import classes_of
 from tem_data.micrograph import count_by_class
 from tem_data.patches import cut_roles
+from tem_data.places import MICROGRAPHS, SPLITS, Cell
 from tem_data.schema import read_dataset, write_dataset
 from tem_data.splits import members
 

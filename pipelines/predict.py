@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.common import Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.files import whole, write_json
 from tem_data.formats.coco import coco_results
 from tem_data.importing import classes_of
+from tem_data.places import Cell
 from tem_data.schema import read_dataset
 
 

@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.common import RESULTS, Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.figures import Shown, colour_mask, contact_sheet
 from tem_data.files import whole
 from tem_data.micrograph import Micrograph, class_mask
+from tem_data.places import RESULTS, Cell
 from tem_data.run_report import RunReport, draw_run, read_run_report, write_run_report
 from tem_data.schema import read_dataset
 from tem_data.study import ARMS

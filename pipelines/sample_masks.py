@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.common import Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.importing import classes_of
 from tem_data.masks.settings import MaskSettings
 from tem_data.patches import ignore_slivers
+from tem_data.places import Cell
 from tem_data.sampler import MaskSampler
 from tem_data.schema import count_rows, write_dataset
 from tem_data.settings import read_settings

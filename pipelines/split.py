@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.common import MICROGRAPHS, RESULTS, SPLITS, read_params, stage
+from pipelines.common import read_params, stage
 from tem_data.files import write_json, write_table
+from tem_data.places import MICROGRAPHS, RESULTS, SPLITS
 from tem_data.scenes import leaking_pairs
 from tem_data.schema import read_dataset
 from tem_data.settings import read_settings

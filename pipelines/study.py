@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.common import RESULTS, read_params, stage
+from pipelines.common import read_params, stage
 from tem_data.files import whole, write_table
+from tem_data.places import RESULTS
 from tem_data.study import gains, read_runs
 from tem_data.study_report import draw_study, print_gains, write_study_report
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.common import Cell, parse_cell, read_params, stage
+from pipelines.common import parse_cell, read_params, stage
 from tem_data.diffusion.autoencoder import psnr, save_autoencoder
 from tem_data.diffusion.datasets import autoencoder_for, read_pairs
 from tem_data.files import is_main_process, work_folder, write_json
+from tem_data.places import Cell
 
 
 def main() -> None:

@@ -145,7 +145,11 @@ def write_shard(path: str | os.PathLike, micrographs: Iterable[Micrograph], clas
 
 
 def write_dataset(
-    folder: str | os.PathLike, splits: Mapping[str, Iterable[Micrograph]], classes: Classes, description: str = ""
+    folder: str | os.PathLike,
+    splits: Mapping[str, Iterable[Micrograph]],
+    classes: Classes,
+    description: str = "",
+    shard_rows: int = SHARD_ROWS,
 ) -> None:
     """A dataset folder, whole or not at all. Empty splits are left out."""
     with whole(folder) as draft:
@@ -153,11 +157,18 @@ def write_dataset(
         for split, micrographs in splits.items():
             rows = iter(tqdm(micrographs, f"write {split}", unit="row", leave=False))
             for number in itertools.count():
-                shard = list(itertools.islice(rows, SHARD_ROWS))
+                shard = list(itertools.islice(rows, shard_rows))
                 if not shard:
                     break
                 write_shard(draft / "data" / f"{split}-{number:05d}.parquet", shard, classes)
         write_readme(draft, classes, description)
+
+
+def write_micrographs(
+    folder: str | os.PathLike, micrographs: Iterable[Micrograph], classes: Classes, description: str
+) -> None:
+    """A dataset folder of whole micrographs, before any split; one a shard, so that splits can share files."""
+    write_dataset(folder, {"micrographs": micrographs}, classes, description, shard_rows=1)
 
 
 def write_readme(folder: str | os.PathLike, classes: Classes, description: str = "") -> None:

@@ -59,7 +59,7 @@ def test_labels_that_cannot_be_compared_are_refused(people):
 
 
 def test_coco_files_and_dataset_folders_are_read_alike(people, tmp_path):
-    write_dataset(tmp_path / "folder", {"all": people[0]}, CLASSES)
+    write_dataset(tmp_path / "folder", {"train": people[0]}, CLASSES)
     (tmp_path / "a.json").write_text(json.dumps(coco_truth(people[0], CLASSES, ["x/a.png", "b.tif"])))
     both = [read_labelled(tmp_path / name)[0] for name in ("folder", "a.json")]
     assert agree(*both).scores.f1_hm == 1 and [m.micrograph_id for m in both[1]] == ["a", "b"]

@@ -76,6 +76,8 @@ HELP = {
     "measure": "Measure sizes",
     "compare-masks": "more than these do among themselves",
     "copy-paste": "the control that generated pairs must beat",
+    "publish": "one commit and one tag",
+    "pull": "instead of running the stages",
 }
 
 

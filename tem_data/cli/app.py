@@ -12,6 +12,7 @@ from tem_data.errors import TemDataError
 STEPS = (
     *("import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm", "generate"),
     *("fidelity", "filter-pairs", "copy-paste", "train-detector", "predict", "score", "agree", "measure"),
+    *("publish", "pull"),
 )
 app = typer.Typer(
     help="Few labelled electron micrographs in, more labelled micrographs out. The commands are the steps, in their "

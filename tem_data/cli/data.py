@@ -81,7 +81,7 @@ def import_(
     from tem_data.importing import classes_of, import_micrographs
     from tem_data.micrograph import count_by_class
     from tem_data.scenes import Overlap, with_scenes
-    from tem_data.schema import write_dataset
+    from tem_data.schema import write_micrographs
 
     settings = {
         "source": source.value,
@@ -103,7 +103,7 @@ def import_(
         raise TemDataError(f"no micrograph is left; {quarantine} says why")
     micrographs, overlapping = with_scenes(micrographs, min_overlap)
     write_table(overlaps, [o._asdict() for o in overlapping], Overlap._fields)
-    write_dataset(out, {"all": micrographs}, classes_of(settings), "Whole micrographs.")
+    write_micrographs(out, micrographs, classes_of(settings), "Whole micrographs.")
     scenes = len({m.scene for m in micrographs})
     print(f"{out}: {len(micrographs)} micrographs in {scenes} scenes, {count_by_class(micrographs)}")
 
@@ -117,11 +117,12 @@ def simulate(
     seed: Seed = 0,
 ) -> None:
     """Make the built-in, simulated micrographs, with exact labels."""
-    from tem_data.schema import Classes, write_dataset
+    from tem_data.schema import Classes, write_micrographs
     from tem_data.simulate import simulate as simulated
 
     micrographs = simulated(count, size_px, nm_per_px, seed)
-    write_dataset(out, {"all": micrographs}, Classes(("100", "111", "bdot"), ("ambiguous",)), "Simulated micrographs.")
+    classes = Classes(("100", "111", "bdot"), ("ambiguous",))
+    write_micrographs(out, micrographs, classes, "Simulated micrographs.")
     print(f"{out}: {count} simulated micrographs")
 
 

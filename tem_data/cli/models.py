@@ -18,7 +18,9 @@ def train_ldm(
     params: Params = Path("params.yaml"),
     autoencoder: Annotated[
         str | None,
-        typer.Option(help="diffusers autoencoder to keep frozen, a Hub name or folder; else one is trained."),
+        typer.Option(
+            help="diffusers autoencoder to keep frozen, a folder or org/name[@revision]; else one is trained."
+        ),
     ] = None,
     seed: Seed = 0,
 ) -> None:
@@ -26,28 +28,38 @@ def train_ldm(
     from tem_data.diffusion.datasets import autoencoder_for, ldm_for, save_ldm
 
     settings = read_params(params, "autoencoder", "ldm")
-    chosen = settings["autoencoder"] | ({"pretrained": autoencoder} if autoencoder else {})
+    chosen = settings["autoencoder"] | (_named(autoencoder) if autoencoder else {})
     with work_folder(out, [chosen, settings["ldm"], seed], patches) as work:
         frozen = autoencoder_for(patches, chosen, seed, work / "autoencoder")
         pipeline, _ = ldm_for(patches, frozen, settings["ldm"], seed, work / "ldm")
         save_ldm(pipeline, work / "ldm", out)
 
 
+def _named(autoencoder: str) -> dict[str, str | None]:
+    from tem_data.hub.fetching import split_name
+
+    name, revision = (autoencoder, None) if Path(autoencoder).is_dir() else split_name(autoencoder)
+    return {"pretrained": name, "revision": revision}
+
+
 @app.command()
 def generate(
-    ldm: Annotated[str, typer.Argument(help="Folder or Hub name of a latent diffusion model.")],
+    ldm: Annotated[str, typer.Argument(help="Folder, or org/name[@revision], of a latent diffusion model.")],
     masks: Annotated[Path, typer.Argument(help="Dataset folder written by `sample-masks`.")],
     out: OutFolder,
     params: Params = Path("params.yaml"),
     seed: Seed = 0,
 ) -> None:
     """Paint a micrograph on every mask (section generate). A run that was stopped goes on where it stood."""
-    from tem_data.diffusion.datasets import generate_pairs
+    from tem_data.diffusion.datasets import find_ldm, generate_pairs
     from tem_data.files import whole
 
     settings = read_params(params, "generate")["generate"]
-    with work_folder(out, [ldm, settings, seed], masks) as work:
-        generate_pairs(ldm, masks, settings, seed, work)
+    _, checkpoint = find_ldm(ldm)
+    # By its commit, as a branch may have moved when a run that was stopped goes on.
+    model = ldm if Path(ldm).is_dir() else checkpoint
+    with work_folder(out, [checkpoint, settings, seed], masks) as work:
+        generate_pairs(model, masks, settings, seed, work)
         with whole(out) as draft:
             work.rename(draft)
 
@@ -77,7 +89,7 @@ def train_detector(
 
 @app.command()
 def predict(
-    detector: Annotated[Path, typer.Argument(help="Folder written by `train-detector`.")],
+    detector: Annotated[str, typer.Argument(help="Folder written by `train-detector`, or org/name[@revision].")],
     images: Annotated[Path, typer.Argument(help="Folder of micrographs: PNG, JPEG or TIFF.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="COCO results; without --truth OUT.images.json lists the images by id.")

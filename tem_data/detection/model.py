@@ -111,12 +111,15 @@ def save_detector(detector: Detector, folder: str | os.PathLike) -> None:
         write_json(draft / "classes.json", list(detector.classes))
 
 
-def load_detector(folder: str | os.PathLike) -> Detector:
-    """The inverse of `save_detector`, on the GPU where there is one.
+def load_detector(name_or_folder: str | os.PathLike) -> Detector:
+    """The inverse of `save_detector`, on the GPU where there is one; also of `org/name[@revision]` on the Hub.
 
-    A received folder can do no harm. Raises TemDataError where it is not one that `save_detector` wrote.
+    A received model can do no harm. Raises TemDataError where it is not one that
+    `save_detector` wrote, or cannot be had from the Hub as it was published.
     """
-    folder = Path(folder)
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        folder = _downloaded(str(name_or_folder))
     if not (folder / "model.safetensors").is_file():
         raise TemDataError(f"{folder} holds no model.safetensors; expected a folder written by train-detector")
     cfg = get_cfg()
@@ -129,8 +132,23 @@ def load_detector(folder: str | os.PathLike) -> Detector:
         ) from error
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_model(cfg)
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (SafetensorError, RuntimeError) as error:
+        raise TemDataError(
+            f"{folder / 'model.safetensors'}: expected the weights of the network that config.yaml beside it describes "
+            f"({str(error).splitlines()[0]}); train the detector again, or fetch it anew"
+        ) from error
     return Detector(model.eval(), cfg, tuple(read_json(folder / "classes.json")))
+
+
+def _downloaded(name: str) -> Path:
+    from tem_data.hub.fetching import fetch
+
+    try:
+        return fetch(name, ["model.safetensors", "config.yaml", "classes.json"]).folder
+    except TemDataError as error:
+        raise TemDataError(f"detector {name}: {error}") from error
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -102,15 +102,28 @@ def save_ldm(pipeline: MaskToMicrographPipeline, work: str | os.PathLike, folder
                 shutil.copytree(Path(work, name), draft / name)
 
 
+def find_ldm(ldm: str | os.PathLike) -> tuple[Path, str]:
+    """The folder of a model, and what tells its weights: a fingerprint of them, or `org/name@commit`.
+
+    `ldm` is a folder, or `org/name[@revision]` on the Hub, which is downloaded.
+    Raises TemDataError where there is none, or it is not what was published.
+    """
+    if Path(ldm).is_dir():
+        return Path(ldm), fingerprint(None, *sorted(Path(ldm).glob("*/*.safetensors")))
+    try:
+        folder = Path(MaskToMicrographPipeline.download(str(ldm)))
+    except TemDataError as error:
+        raise TemDataError(f"latent diffusion model {ldm}: {error}") from error
+    return folder, f"{str(ldm).partition('@')[0]}@{folder.name}"
+
+
 def load_pipeline(ldm: str | os.PathLike) -> tuple[MaskToMicrographPipeline, str]:
-    """The model of a folder or of the Hub, and what tells its weights: a fingerprint of them, or `name@commit`.
+    """The model that `find_ldm` finds, and what tells its weights.
 
     Raises TemDataError where there is none.
     """
+    folder, checkpoint = find_ldm(ldm)
     try:
-        folder = Path(ldm) if Path(ldm).is_dir() else Path(MaskToMicrographPipeline.download(str(ldm)))
-        weights = sorted(folder.glob("*/*.safetensors"))
-        checkpoint = fingerprint(None, *weights) if Path(ldm).is_dir() else f"{ldm}@{folder.name}"
         return MaskToMicrographPipeline.from_pretrained(folder), checkpoint
     except (OSError, ValueError, TemDataError) as error:
         line = str(error).split("\n")[0]
@@ -125,7 +138,7 @@ def generate_pairs(
 ) -> None:
     """Paint a micrograph on every mask of the dataset `masks`: a dataset of generated pairs (GEN) in `folder`.
 
-    `ldm` is a folder or a Hub name. Pair i has a seed of its own, which follows
+    `ldm` is a folder or `org/name[@revision]`. Pair i has a seed of its own, which follows
     from `(seed, i)`; shards that lie in `folder` already are kept. Raises
     TemDataError where there is no such model or dataset.
     """

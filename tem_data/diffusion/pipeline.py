@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from accelerate.utils.memory import release_memory, should_reduce_batch_size
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin
-from huggingface_hub import snapshot_download
 
 from tem_data.diffusion.autoencoder import Autoencoder
 from tem_data.diffusion.conditioning import NO_MASK, Asked, instance_edges, mask_condition
@@ -69,14 +68,18 @@ class MaskToMicrographPipeline(DiffusionPipeline):
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs) -> str:
-        """The folder of a Hub model in the local cache, whose name is the commit; `kwargs` as of diffusers.
+        """The folder of a Hub model in the local cache, verified, whose name is the commit; `kwargs` as of diffusers.
 
-        diffusers' own wants a Python file beside each component that is not of diffusers.
+        diffusers' own wants a Python file beside each component that is not of
+        diffusers. Raises TemDataError as `tem_data.hub.fetching.fetch` does.
         """
-        wanted = ("cache_dir", "force_download", "local_files_only", "token", "revision")
-        options = {name: kwargs[name] for name in wanted if kwargs.get(name) is not None}
-        files = ["model_index.json", "*/*.json", "*/*.safetensors"]
-        return snapshot_download(pretrained_model_name, allow_patterns=files, **options)
+        from tem_data.hub.fetching import fetch
+
+        revision = kwargs.get("revision")
+        name = f"{pretrained_model_name}@{revision}" if revision else pretrained_model_name
+        wanted = ("cache_dir", "force_download", "local_files_only", "token")
+        options = {option: kwargs[option] for option in wanted if kwargs.get(option) is not None}
+        return str(fetch(name, ["model_index.json", "*/*.json", "*/*.safetensors"], **options).folder)
 
     @classmethod
     def assemble(

@@ -1,0 +1,136 @@
+"""Commands that publish versions on the Hugging Face Hub, and bring them back."""
+
+from __future__ import annotations
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tem_data.cli.app import app, read_params
+from tem_data.errors import TemDataError
+
+if TYPE_CHECKING:
+    from tem_data.hub.contents import Contents
+    from tem_data.hub.publishing import Plan
+
+
+class Kind(StrEnum):
+    dataset = "dataset"
+    ldm = "ldm"
+    detector = "detector"
+
+
+Project = Annotated[Path, typer.Option(help="A clone in which `dvc repro` has run.", file_okay=False, exists=True)]
+
+
+@app.command()
+def publish(
+    kind: Annotated[Kind, typer.Argument(help="All data of the study, the model of one run, or one of its detectors.")],
+    repository: Annotated[str, typer.Argument(help="Name on the Hub, organisation/name.")],
+    run: Annotated[str, typer.Option(help="Of a model: split-size-run, as in runs/1-10-1.")] = "",
+    arm: Annotated[str, typer.Option(help="Of a detector: exp, exp_gen, exp_gen_filtered or exp_copypaste.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is sent.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Let all see a repository that is made now.")] = False,
+    license: Annotated[
+        str | None, typer.Option(help="Licence, as the Hub names it (cc-by-4.0, …); else cards.license of params.yaml.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Such as v1.1.0; by default what follows from what changed.")
+    ] = None,
+    project: Project = Path(),
+) -> None:
+    """Publish a version on the Hugging Face Hub: one commit and one tag, private by default.
+
+    Shows what would go where; [bold]--yes[/bold] does it. The token is that of `hf auth login` or HF_TOKEN. A publish
+    that broke off is taken up by the same command; there is no tag before all is there.
+    """
+    from tem_data.hub.publishing import plan_version
+    from tem_data.hub.publishing import publish as send
+
+    params = read_params(project / "params.yaml", "study", "cards", "import")
+    with tempfile.TemporaryDirectory() as work:
+        contents = _contents(kind, project, params, run, arm)
+        plan = plan_version(repository, contents, params, project, work, version, license)
+        _show(plan, public)
+        if plan.version and yes:
+            commit = send(plan, private=not public)
+            print(f"{repository} {plan.version} is published, commit {commit}")
+        elif plan.version:
+            print("Nothing was sent. Give the command again with --yes to publish.")
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="organisation/name, or organisation/name@version; else the newest.")],
+    only: Annotated[
+        list[str], typer.Option(help="Only these outputs, or all in a folder: runs/1-10-1. Repeatable.")
+    ] = [],
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of other outputs, which go.")] = False,
+    project: Project = Path(),
+) -> None:
+    """Bring a published version into the places of the pipeline, instead of running the stages that made it."""
+    from tem_data.hub.pulling import pull as bring
+
+    pulled = bring(name, project, only, replace)
+    for out in pulled.outs:
+        print(f"{out}{': not what dvc.lock says' if out in pulled.foreign else ''}")
+    print(f"{name}: {pulled.manifest.version}, commit {pulled.commit}")
+    if pulled.foreign:
+        revision = pulled.manifest.made_by.get("git_revision")
+        print(f"dvc.lock here is of another run; `git switch --detach {revision}` has the one of this version")
+    else:
+        print("`dvc repro --allow-missing` takes these as made.")
+
+
+def _contents(kind: Kind, project: Path, params: dict, run: str, arm: str) -> Contents:
+    from tem_data.hub.contents import dataset_contents, detector_contents, ldm_contents
+    from tem_data.places import Cell
+
+    if kind is Kind.dataset:
+        return dataset_contents(project, params)
+    study = params["study"]
+    runs = [f"{s}-{n}-{r}" for s in study["splits"] for n in study["sizes"] for r in study["runs"]]
+    if run not in runs:
+        raise TemDataError(f"--run {run!r}: expected one of the study, {', '.join(runs)}")
+    split, size, number = run.split("-")
+    cell = Cell(int(split), int(size) if size.isdecimal() else size, int(number))
+    if kind is Kind.ldm:
+        return ldm_contents(project, cell)
+    if arm not in study["arms"]:
+        raise TemDataError(f"--arm {arm!r}: expected one of the study, {', '.join(study['arms'])}")
+    return detector_contents(project, cell, arm)
+
+
+def _show(plan: Plan, public: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    before, console = plan.before, Console()
+    if plan.version is None:
+        console.print(f"{plan.repository} {before.last} has all this already; there is nothing to publish.")
+        return
+    seen = ("private" if before.private else "public") if before.exists else ("public" if public else "private")
+    state = "is there" if before.exists else "will be made"
+    console.print(
+        f"[bold]{plan.repository} {plan.version}[/bold]: {plan.manifest.kind}; the repository {state}, {seen}"
+    )
+    table = Table("in the repository", "files", "MB", "added", "removed", "altered", "from")
+    for group, (files, size, place) in _by_folder(plan).items():
+        change = plan.changes.get(group, ("", "", ""))
+        table.add_row(group, str(files), f"{size / 1e6:.1f}", *map(str, change), place)
+    console.print(table)
+    rows = "rows" if plan.manifest.kind == "dataset" else "files"
+    console.print(f"{rows} changed since {before.last or 'nothing was there'}; README.md is the card.")
+
+
+def _by_folder(plan: Plan) -> dict[str, tuple[int, int, str]]:
+    """Number and bytes of the files of each folder, and where they come from."""
+    found: dict[str, tuple[int, int, str]] = {}
+    for path, file in plan.manifest.files.items():
+        folder = Path(path).parent.as_posix()
+        files, size, _ = found.get(folder, (0, 0, ""))
+        found[folder] = files + 1, size + file.size, str(Path(file.place).parent) if file.place else ""
+    return found

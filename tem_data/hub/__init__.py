@@ -1,0 +1,1 @@
+"""Published datasets and models: to the Hugging Face Hub and back."""

@@ -1,0 +1,124 @@
+"""A published version back in the places of the pipeline, instead of the stages that made it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from tqdm import tqdm
+
+from tem_data.errors import TemDataError
+from tem_data.files import whole
+from tem_data.hub.fetching import fetch, reading, split_name
+from tem_data.hub.manifest import MANIFEST, Manifest, file_of, read_manifest
+from tem_data.hub.provenance import keep_in_cache, wrong_outs
+from tem_data.hub.versions import versions_of
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What was put in its place; `foreign` are those that are not what dvc.lock of this project says."""
+
+    manifest: Manifest
+    commit: str
+    outs: tuple[Path, ...]
+    foreign: tuple[Path, ...]
+
+
+def pull(name: str, project: str | os.PathLike, only: Sequence[str] = (), replace: bool = False) -> Pulled:
+    """Put what `org/name[@version]` holds where the stages of `project` would have put it, every file verified.
+
+    Without a version the newest one. `only` names outputs (`runs/1-10-1/ldm`) or folders of them. An output that is
+    as dvc.lock says is added to DVC's cache, so that its stage counts as run. Raises TemDataError where the Hub does
+    not have it, a file is not what was published, or another output would be replaced without `replace`.
+    """
+    project = Path(project)
+    if not (project / "dvc.yaml").is_file():
+        raise TemDataError(f"{project / 'dvc.yaml'}: no such file; pull in a clone of the project")
+    api, (repository, version) = HfApi(), split_name(name)
+    repo_type = _repo_type(repository)
+    version = version or newest_version(repository, repo_type)
+    with reading(repository, version, api.endpoint):
+        head = Path(api.hf_hub_download(repository, MANIFEST, repo_type=repo_type, revision=version))
+    manifest, commit = read_manifest(head), head.parent.name
+    outs = [out for out in manifest.outs if not only or any(Path(out).is_relative_to(each) for each in only)]
+    if not outs:
+        raise TemDataError(f"{name}: holds none of {', '.join(only)}; it has {', '.join(manifest.outs)}")
+    if not replace:
+        _check_free(project, outs, manifest)
+    paths = [path for path, file in manifest.files.items() if any(_within(file.place, out) for out in outs)]
+    folder = fetch(f"{repository}@{commit}", paths, repo_type).folder
+    for out in tqdm(outs, "place", unit="output", delay=2):
+        _place(project, out, manifest, folder)
+    placed = [Path(out) for out in outs]
+    foreign = wrong_outs(project, placed)
+    keep_in_cache(project, [out for out in placed if out not in foreign])
+    return Pulled(manifest, commit, tuple(placed), tuple(foreign))
+
+
+def _repo_type(repository: str) -> str:
+    """Raises TemDataError where there is neither a dataset nor a model of this name, or both."""
+    api = HfApi()
+    with reading(repository, None, api.endpoint):
+        found = [kind for kind in ("dataset", "model") if api.repo_exists(repository, repo_type=kind)]
+    if len(found) != 1:
+        problem = (
+            "both a dataset and a model; rename one" if found else "neither a dataset nor a model that you may read"
+        )
+        raise TemDataError(f"{repository} on {api.endpoint} is {problem}")
+    return found[0]
+
+
+def newest_version(repository: str, repo_type: str) -> str:
+    """Raises TemDataError where no version is published there."""
+    api = HfApi()
+    with reading(repository, None, api.endpoint):
+        tags = [tag.name for tag in api.list_repo_refs(repository, repo_type=repo_type).tags]
+    if not (versions := versions_of(tags)):
+        raise TemDataError(f"{repository}: no version is published there; expected a tag such as v1.0.0")
+    return str(versions[-1])
+
+
+def _within(place: str | None, out: str) -> bool:
+    return place is not None and Path(place).is_relative_to(out)
+
+
+def _files_of(manifest: Manifest, out: str) -> dict[str, str | None]:
+    """The place of each file of an output, and its path in the repository; None for a text of the manifest."""
+    files = {file.place: path for path, file in manifest.files.items() if _within(file.place, out)}
+    return files | {place: None for place in manifest.texts if _within(place, out)}
+
+
+def _check_free(project: Path, outs: Sequence[str], manifest: Manifest) -> None:
+    """Raises TemDataError for an output that is there, other than by an earlier pull or the same run."""
+    for out in outs:
+        if (project / out).exists() and not _same(project, out, manifest):
+            raise TemDataError(f"{project / out}: is there already, and other; give --replace to lose it")
+
+
+def _same(project: Path, out: str, manifest: Manifest) -> bool:
+    found = [path for path in (project / out, *(project / out).rglob("*")) if path.is_file()]
+    files = _files_of(manifest, out)
+    if {path.relative_to(project).as_posix() for path in found} != set(files):
+        return False
+    return all(
+        (project / place).read_text() == manifest.texts[place]
+        if path is None
+        else file_of(project / place).sha256 == manifest.files[path].sha256
+        for place, path in files.items()
+    )
+
+
+def _place(project: Path, out: str, manifest: Manifest, folder: Path) -> None:
+    with whole(project / out) as draft:
+        for place, path in _files_of(manifest, out).items():
+            target = draft / Path(place).relative_to(out)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path is None:
+                target.write_text(manifest.texts[place])
+            else:
+                shutil.copyfile(folder / path, target)
