@@ -129,5 +129,9 @@ def _write_stages(folder: Path, outs_of: Mapping[str, Sequence[Path]]) -> None:
 
 
 def _stage(outs: Sequence[Path]) -> dict:
-    stage = {"cmd": "true", "outs": [{str(out): {"cache": out not in (SPLITS, CARDS)}} for out in outs]}
+    stage = {
+        "cmd": "true",
+        "params": ["profile"],
+        "outs": [{str(out): {"cache": out not in (SPLITS, CARDS)}} for out in outs],
+    }
     return stage if MICROGRAPHS in outs else stage | {"deps": [str(MICROGRAPHS)]}

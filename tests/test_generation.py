@@ -210,7 +210,7 @@ def test_training_from_a_dataset_leaves_sample_sheets(tmp_path):
     assert pipeline.config.class_names == ["square"] and pipeline.config.nm_per_px == 0.5
     assert all(row["memorisation_ratio"] > 0 for row in history)
     datasets.save_ldm(pipeline, tmp_path / "work", tmp_path / "ldm")
-    sheets = sorted((tmp_path / "ldm/samples").iterdir())
+    sheets = sorted((tmp_path / "ldm_training/samples").iterdir())
     assert [path.name for path in sheets] == ["step-000001.png", "step-000002.png"]
     assert sheets[0].read_bytes() != sheets[1].read_bytes()
 

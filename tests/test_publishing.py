@@ -19,7 +19,7 @@ from tem_data.detection.model import load_detector
 from tem_data.diffusion import MaskToMicrographPipeline
 from tem_data.errors import TemDataError
 from tem_data.hub.contents import dataset_contents, detector_contents, ldm_contents
-from tem_data.hub.manifest import MANIFEST, README, read_manifest
+from tem_data.hub.manifest import MANIFEST, README, Manifest, file_of, read_manifest
 from tem_data.hub.publishing import Plan, plan_version, publish
 from tem_data.hub.pulling import pull
 from tem_data.places import MICROGRAPHS
@@ -41,6 +41,7 @@ from tests.hub.server import READ_TOKEN
 from tests.processes import contents
 
 REPO = "org/defects"
+VALIDATE = "/api/validate-yaml"
 GENERATED = "synthetic-n4-split1"
 
 
@@ -81,9 +82,9 @@ def same_pair(row: dict, pair) -> bool:
 
 def test_a_plan_sends_nothing(hub, project, tmp_path):
     planned = plan(project, tmp_path / "work")
-    assert str(planned.version) == "v1.0.0" and not planned.before.exists
+    assert str(planned.version) == "v1.0.0" and planned.before.head is None
     assert planned.changes[GENERATED].added == 6
-    assert {request.method for request in hub.requests} <= {"GET", "HEAD"}
+    assert {request.path for request in hub.requests if request.method not in ("GET", "HEAD")} <= {VALIDATE}
     with pytest.raises(RepositoryNotFoundError):
         HfApi().repo_info(REPO, repo_type="dataset")
 
@@ -98,6 +99,8 @@ def test_what_is_published_is_loaded_by_strangers(hub, project, tmp_path):
     assert len(rows("simulated-masks", "n4_split1")) == 6
     assert len(rows(GENERATED, "test")) == len(rows("patches-n4-split1", "test")) == 2
     assert len(load_dataset(REPO, split="train", revision="v1.0.0")) == 4
+    streamed = load_dataset(REPO, GENERATED, split="train", revision="v1.0.0", streaming=True)
+    assert [row["seed"] for row in streamed] == [*range(6)]
     made = read_dataset(project / CELL.folder / "pairs/exp_gen", "train")
     assert all(same_pair(row, pair) for row, pair in zip(rows(GENERATED, "train"), made, strict=True))
 
@@ -167,23 +170,72 @@ def test_what_git_and_dvc_do_not_vouch_for_is_not_published(hub, project, tmp_pa
     with pytest.raises(TemDataError, match="runs.*dvc repro"):
         plan(project, tmp_path / "work")
     write_pairs(project, range(6))
-    (project / "params.yaml").write_text((project / "params.yaml").read_text() + "\n")
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("toy", "other"))
     with pytest.raises(TemDataError, match="params.yaml.*commit"):
+        plan(project, tmp_path / "work")
+    git(project, "commit", "-qam", "Settings of another run")
+    with pytest.raises(TemDataError, match="generate.*dvc repro"):
         plan(project, tmp_path / "work")
 
 
 def test_a_strange_repository_is_left_alone(hub, project, tmp_path):
-    api = HfApi()
-    api.create_repo(REPO, repo_type="dataset")
-    api.upload_file(path_or_fileobj=b"mine", path_in_repo="mine.txt", repo_id=REPO, repo_type="dataset")
+    HfApi().create_repo(REPO, repo_type="dataset")
+    upload("mine.txt")
     with pytest.raises(TemDataError, match="mine.txt.*another name"):
         plan(project, tmp_path / "work")
+
+
+def upload(path: str, content: bytes = b"mine") -> None:
+    HfApi().upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=REPO, repo_type="dataset")
+
+
+def test_what_others_put_there_stays(hub, project, tmp_path):
+    published(project, tmp_path / "1")
+    upload("LICENSE")
+    write_pairs(project, range(3))
+    commit(project)
+    assert published(project, tmp_path / "2") == "v2.0.0"
+    assert HfApi().file_exists(REPO, "LICENSE", repo_type="dataset")
+    assert plan(project, tmp_path / "3").version is None
+    upload("NOTES")
+    assert str(plan(project, tmp_path / "4").version) == "v2.0.1"  # what is newest is a version
+
+
+def test_who_commits_meanwhile_is_not_overwritten(hub, project, tmp_path):
+    published(project, tmp_path / "1")
+    write_pairs(project, range(7))
+    commit(project)
+    planned = plan(project, tmp_path / "2")
+    upload("LICENSE")
+    with pytest.raises(TemDataError, match="meanwhile.*command again"):
+        publish(planned)
+    assert published(project, tmp_path / "3") == "v1.1.0"
+
+
+def test_a_commit_that_lacks_a_file_gets_no_tag(hub, project, tmp_path, monkeypatch):
+    planned, whole = plan(project, tmp_path / "work"), HfApi.create_commit
+
+    def ignoring(api, name, operations, **options):
+        return whole(api, name, [o for o in operations if "synthetic" not in o.path_in_repo], **options)
+
+    monkeypatch.setattr(HfApi, "create_commit", ignoring)
+    with pytest.raises(TemDataError, match="left out synthetic"):
+        publish(planned)
+    assert not tags()
+
+
+def test_a_file_that_changes_while_it_is_published_is_noticed(hub, project, tmp_path):
+    planned = plan(project, tmp_path / "work")
+    (project / CELL.data / "shapes.json").write_text("other")
+    with pytest.raises(TemDataError, match="shapes.json.*changed"):
+        publish(planned)
+    assert not tags()
 
 
 REFUSED = {
     "forbidden": (Fault("forbidden", "POST .*/commit/", ALWAYS), "may not write"),
     "quota": (Fault("quota", "POST .*/commit/", ALWAYS), "storage"),
-    "unauthorised": (Fault("unauthorised", "POST ", ALWAYS), "token"),
+    "unauthorised": (Fault("unauthorised", "POST .*/(create|commit)", ALWAYS), "token"),
     "error": (Fault("error", "POST .*/commit/", ALWAYS), "same command again"),
     "cut": (Fault("cut upload", "PUT .*", ALWAYS), "same command again"),
     "pause": (Fault("rate limit", "POST .*/commit/", ALWAYS, seconds=1), "pause"),
@@ -304,6 +356,42 @@ def test_pickled_weights_are_never_published(project):
         ldm_contents(project, CELL)
 
 
+def test_a_version_brings_its_settings(hub, project, tmp_path):
+    fresh = clone(project, tmp_path / "fresh")
+    write_pairs(project, range(8))
+    commit(project)
+    published(project, tmp_path / "work")
+    assert pull(REPO, fresh).foreign
+    shutil.rmtree(fresh / "runs")
+    assert not pull(REPO, fresh, settings=True).foreign
+    for name in ("params.yaml", "dvc.lock"):
+        assert (fresh / name).read_bytes() == (project / name).read_bytes()
+
+
+@pytest.mark.parametrize("place", ["../outside", "/tmp/outside", "runs/../../outside"])
+def test_a_strange_version_writes_nothing_outside_the_project(hub, project, tmp_path, place):
+    content = tmp_path / "evil"
+    content.write_text("evil")
+    manifest = Manifest("dataset", {"evil": file_of(content, place)}, [place])
+    api = HfApi()
+    api.create_repo(REPO, repo_type="dataset")
+    upload("evil", b"evil")
+    upload(MANIFEST, manifest.dumps())
+    api.create_tag(REPO, tag="v1.0.0", repo_type="dataset")
+    with pytest.raises(TemDataError, match="outside the project"):
+        pull(REPO, project, replace=True)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_what_no_stage_makes_is_not_placed(hub, project, tmp_path):
+    published(project, tmp_path / "work")
+    fresh = clone(project, tmp_path / "fresh")
+    (fresh / "dvc.yaml").write_text("stages: {import: {cmd: 'true', outs: [data/micrographs]}}")
+    with pytest.raises(TemDataError, match="no stage of dvc.yaml"):
+        pull(REPO, fresh)
+    assert not (fresh / "runs").exists()
+
+
 def test_pulled_bytes_are_those_that_were_published(hub, project, tmp_path):
     published(project, tmp_path / "work")
     fresh = clone(project, tmp_path / "fresh")
@@ -335,7 +423,7 @@ def test_the_commands_show_first_and_do_when_told(hub, project, tmp_path):
     command = ("publish", "dataset", REPO, "--project", project)
     shown = run(*command)
     assert all(word in shown for word in ("v1.0.0", "private", GENERATED, "Nothing was sent"))
-    assert {request.method for request in hub.requests} <= {"GET", "HEAD"}
+    assert {request.path for request in hub.requests if request.method not in ("GET", "HEAD")} <= {VALIDATE}
     assert "v1.0.0 is published" in run(*command, "--yes")
     assert "nothing to publish" in run(*command, "--yes")
     fresh = clone(project, tmp_path / "fresh")

@@ -15,5 +15,5 @@ def main() -> None:
     """The console entry point: an error that its user can mend is one line."""
     try:
         app()
-    except TemDataError as error:
+    except (TemDataError, OSError) as error:
         sys.exit(f"error: {error}")

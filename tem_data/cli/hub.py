@@ -23,6 +23,11 @@ class Kind(StrEnum):
     detector = "detector"
 
 
+class RepoType(StrEnum):
+    dataset = "dataset"
+    model = "model"
+
+
 Project = Annotated[Path, typer.Option(help="A clone in which `dvc repro` has run.", file_okay=False, exists=True)]
 
 
@@ -49,8 +54,10 @@ def publish(
     """
     from tem_data.hub.publishing import plan_version
     from tem_data.hub.publishing import publish as send
+    from tem_data.study import check_arms
 
     params = read_params(project / "params.yaml", "study", "cards", "import")
+    check_arms(params["study"])
     with tempfile.TemporaryDirectory() as work:
         contents = _contents(kind, project, params, run, arm)
         plan = plan_version(repository, contents, params, project, work, version, license)
@@ -69,18 +76,25 @@ def pull(
         list[str], typer.Option(help="Only these outputs, or all in a folder: runs/1-10-1. Repeatable.")
     ] = [],
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of other outputs, which go.")] = False,
+    settings: Annotated[
+        bool,
+        typer.Option("--settings", help="Also put its params.yaml and dvc.lock in place of those here."),
+    ] = False,
+    type: Annotated[
+        RepoType | None, typer.Option(help="Where a dataset and a model share the name: which of them.")
+    ] = None,
     project: Project = Path(),
 ) -> None:
     """Bring a published version into the places of the pipeline, instead of running the stages that made it."""
     from tem_data.hub.pulling import pull as bring
 
-    pulled = bring(name, project, only, replace)
+    pulled = bring(name, project, only, replace, settings, type)
     for out in pulled.outs:
         print(f"{out}{': not what dvc.lock says' if out in pulled.foreign else ''}")
     print(f"{name}: {pulled.manifest.version}, commit {pulled.commit}")
     if pulled.foreign:
         revision = pulled.manifest.made_by.get("git_revision")
-        print(f"dvc.lock here is of another run; `git switch --detach {revision}` has the one of this version")
+        print(f"dvc.lock here is of another run: take the version's by --settings, or its git revision {revision}")
     else:
         print("`dvc repro --allow-missing` takes these as made.")
 
@@ -105,6 +119,7 @@ def _contents(kind: Kind, project: Path, params: dict, run: str, arm: str) -> Co
 
 
 def _show(plan: Plan, public: bool) -> None:
+    from huggingface_hub import get_token
     from rich.console import Console
     from rich.table import Table
 
@@ -112,18 +127,21 @@ def _show(plan: Plan, public: bool) -> None:
     if plan.version is None:
         console.print(f"{plan.repository} {before.last} has all this already; there is nothing to publish.")
         return
-    seen = ("private" if before.private else "public") if before.exists else ("public" if public else "private")
-    state = "is there" if before.exists else "will be made"
-    console.print(
-        f"[bold]{plan.repository} {plan.version}[/bold]: {plan.manifest.kind}; the repository {state}, {seen}"
-    )
-    table = Table("in the repository", "files", "MB", "added", "removed", "altered", "from")
-    for group, (files, size, place) in _by_folder(plan).items():
-        change = plan.changes.get(group, ("", "", ""))
-        table.add_row(group, str(files), f"{size / 1e6:.1f}", *map(str, change), place)
+    seen = ("private" if before.private else "public") if before.head else ("public" if public else "private")
+    state = "is there" if before.head else "will be made"
+    title = f"[bold]{plan.repository} {plan.version}[/bold]: {plan.manifest.kind}"
+    console.print(f"{title}; the repository {state}, {seen}")
+    table = Table("in the repository", "files", "MB", "from")
+    for folder, (files, size, place) in _by_folder(plan).items():
+        table.add_row(folder, str(files), f"{size / 1e6:.1f}", place)
     console.print(table)
-    rows = "rows" if plan.manifest.kind == "dataset" else "files"
-    console.print(f"{rows} changed since {before.last or 'nothing was there'}; README.md is the card.")
+    changed = Table(f"since {before.last or 'nothing was there'}", "added", "removed", "altered")
+    for group, change in plan.changes.items():
+        changed.add_row(group, *map(str, change))
+    console.print(changed)
+    console.print("README.md is the card; params.yaml and dvc.lock go as they are, with the paths that they name.")
+    if not get_token():
+        console.print("There is no token of the Hub: a private repository of this name would not be seen.")
 
 
 def _by_folder(plan: Plan) -> dict[str, tuple[int, int, str]]:
@@ -132,5 +150,5 @@ def _by_folder(plan: Plan) -> dict[str, tuple[int, int, str]]:
     for path, file in plan.manifest.files.items():
         folder = Path(path).parent.as_posix()
         files, size, _ = found.get(folder, (0, 0, ""))
-        found[folder] = files + 1, size + file.size, str(Path(file.place).parent) if file.place else ""
+        found[folder] = files + 1, size + file.size, Path(file.place).parent.as_posix() if file.place else ""
     return found

@@ -94,9 +94,15 @@ def ldm_for(
 
 
 def save_ldm(pipeline: MaskToMicrographPipeline, work: str | os.PathLike, folder: str | os.PathLike) -> None:
-    """Write the pipeline as diffusers does; beside it the sample sheets and logs that its training left in `work`."""
+    """Write the pipeline as diffusers does, and to `{folder}_training` what its training left in `work`.
+
+    Sample sheets show real micrographs and logs name the machine: they are not
+    part of the model that is published.
+    """
     with whole(folder) as draft:
         pipeline.save_pretrained(draft)
+    with whole(f"{folder}_training") as draft:
+        draft.mkdir()
         for name in (SAMPLES, *TRACKERS):
             if Path(work, name).is_dir():
                 shutil.copytree(Path(work, name), draft / name)

@@ -17,7 +17,6 @@ from tem_data.schema import read_classes
 from tem_data.splits import members
 from tem_data.study import ARMS
 
-KINDS = ("dataset", "ldm", "detector")
 INDEX = f"{PROVENANCE}/rows.parquet"
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 FIRST_RUN = 1
@@ -72,7 +71,8 @@ class Contents:
             self.add(project, folder / "data" / shard.name, f"{group}/{shard.name}")
         self.groups[group] = shards
         self.outs.append(folder)
-        self.texts[(folder / README).as_posix()] = (project / folder / README).read_text()
+        read_classes(project / folder)
+        self.texts[(folder / README).as_posix()] = (project / folder / README).read_text(encoding="utf-8")
 
     def add_figure(self, project: Path, place: Path, caption: str) -> None:
         """A picture for the card, where there is one: profiles differ in what they draw."""
@@ -155,16 +155,21 @@ def _cells(study: Mapping[str, Any]) -> Iterator[Cell]:
 
 
 def _shard_of_micrograph(shards: Sequence[Path]) -> dict[str, str]:
-    from pyarrow import parquet
+    from pyarrow import ArrowInvalid, parquet
 
     shard_of = {}
     for shard in shards:
-        (name,) = parquet.read_table(shard, columns=["micrograph_id"])["micrograph_id"].to_pylist()
+        try:
+            (name,) = parquet.read_table(shard, columns=["micrograph_id"])["micrograph_id"].to_pylist()
+        except (ArrowInvalid, ValueError) as error:
+            raise TemDataError(f"{shard}: expected one whole micrograph; run `dvc repro import` again") from error
         shard_of[name] = f"experimental/{shard.name}"
     return shard_of
 
 
 def _named(config: str, roles: Mapping[str, Sequence[str]], shard_of: Mapping[str, str]) -> dict[str, Any]:
+    if absent := [name for names in roles.values() for name in names if name not in shard_of]:
+        raise TemDataError(f"{SPLITS} names {absent[0]!r}, which {MICROGRAPHS} does not hold; run `dvc repro`")
     files = [{"split": role, "path": [shard_of[name] for name in names]} for role, names in roles.items() if names]
     return {"config_name": config, "data_files": files}
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
+    HFValidationError,
     HTTPError,
     IncompleteSnapshotError,
     LocalEntryNotFoundError,
@@ -88,8 +89,10 @@ def _problem(error: Exception, repository: str, revision: str | None, endpoint: 
     cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
     status = getattr(getattr(cause, "response", None), "status_code", None)
     login = "`hf auth login` or HF_TOKEN"
+    if isinstance(cause, HFValidationError):
+        return f"{repository!r} is no name on the Hub; expected organisation/name"
     if isinstance(cause, RevisionNotFoundError):
-        return f"{repository} on {endpoint} has no revision {revision!r}; `hf repos tag list {repository}` names them"
+        return f"{repository} on {endpoint} has no revision {revision!r}; `hf repos tag list` names them"
     if isinstance(cause, GatedRepoError):
         return f"{repository} is gated; ask for access on {endpoint}/{repository} and log in ({login})"
     if isinstance(cause, RepositoryNotFoundError):

@@ -15,6 +15,7 @@ from tem_data.errors import TemDataError
 MANIFEST = "tem_data.json"
 README = "README.md"
 PROVENANCE = "provenance"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Manifest:
     card: str = ""
     version: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
 
     def dumps(self) -> bytes:
         return (json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
@@ -65,6 +67,8 @@ def read_manifest(path: str | os.PathLike) -> Manifest:
     """Raises TemDataError for anything but a manifest."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content.get("format", FORMAT) != FORMAT:
+            raise TemDataError(f"{path}: of a newer version of tem_data; update the package")
         files = {name: File(**file) for name, file in content.pop("files").items()}
         return Manifest(files=files, **content)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:

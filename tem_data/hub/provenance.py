@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -13,23 +13,25 @@ from tem_data.errors import TemDataError
 from tem_data.hub.manifest import file_of
 
 LOCK = "dvc.lock"
+KEPT_BY_GIT = (LOCK, "dvc.yaml", "params.yaml", "results", "cards")
+MOST_NAMED = 3
 
 
-def made_by(project: Path, outs: Iterable[Path], profile: str) -> dict[str, Any]:
+def made_by(project: Path, outs: Sequence[Path], profile: str) -> dict[str, Any]:
     """The git revision, profile, hash of dvc.lock and version of this package behind the stage outputs `outs`.
 
-    Raises TemDataError where a tracked file is not committed, or an output is not what dvc.lock says.
+    Raises TemDataError where a file of the project is not committed, or an output is not what its stage makes of the
+    settings and inputs of this revision.
     """
-    revision, changed = _git(project, "rev-parse", "HEAD"), _git(project, "status", "--porcelain", "-uno")
-    if changed:
-        named = ", ".join(line.split(maxsplit=1)[1] for line in changed.splitlines()[:3])
+    revision, changed = _git(project, "rev-parse", "HEAD"), _git(project, "status", "--porcelain", "-uno").split("\n")
+    changed += _git(project, "ls-files", "--others", "--exclude-standard", "--", *KEPT_BY_GIT).split("\n")
+    if named := [line.split(maxsplit=1)[-1] for line in changed if line]:
         raise TemDataError(
-            f"{project}: {named} …: changed since the last commit; commit first, so that it can be traced"
+            f"{project}: not committed: {', '.join(named[:MOST_NAMED])}; commit, so that the version can be traced"
         )
-    for out in wrong_outs(project, outs):
-        raise TemDataError(
-            f"{project / out}: not what {LOCK} says a stage made; run `dvc repro` and commit {LOCK} first"
-        )
+    if wrong := [*wrong_outs(project, outs), *stale_stages(project, outs)]:
+        named = ", ".join(map(str, wrong[:MOST_NAMED]))
+        raise TemDataError(f"{project}: not as {LOCK} says: {named}; run `dvc repro`, then commit")
     lock = file_of(project / LOCK).sha256
     return {"git_revision": revision, "profile": profile, "dvc_lock": lock, "tem_data": version("tem_data")}
 
@@ -37,10 +39,28 @@ def made_by(project: Path, outs: Iterable[Path], profile: str) -> dict[str, Any]
 def wrong_outs(project: Path, outs: Iterable[Path]) -> list[Path]:
     """The outputs that are absent, or of other content than dvc.lock of this project has them.
 
-    Raises TemDataError where there is no DVC project.
+    Raises TemDataError where there is no DVC project, or no stage makes one of them.
     """
     with _dvc(project) as repo:
         return [out for out in outs if any(o.workspace_status() for o in _found(repo, project / out))]
+
+
+def check_outs(project: Path, outs: Iterable[Path]) -> None:
+    """Raises TemDataError where no stage makes one of the outputs."""
+    with _dvc(project) as repo:
+        for out in outs:
+            _found(repo, project / out)
+
+
+def stale_stages(project: Path, outs: Iterable[Path]) -> list[str]:
+    """The stages of `outs` whose command, settings or inputs are not those of dvc.lock; inputs may be absent."""
+    with _dvc(project) as repo:
+        stages = {o.stage.addressing: o.stage for out in outs for o in _found(repo, project / out)}
+        return [name for name, stage in stages.items() if stage.changed_stage() or _has_other_inputs(stage)]
+
+
+def _has_other_inputs(stage: Any) -> bool:
+    return any(state != "deleted" for dep in stage.deps for state in dep.status().values())
 
 
 def keep_in_cache(project: Path, outs: Iterable[Path]) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, get_token
+from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotFoundError
 from tqdm import tqdm
 
 from tem_data.cards import published_card
@@ -21,7 +22,7 @@ from tem_data.hub.contents import INDEX, Contents
 from tem_data.hub.fetching import reading
 from tem_data.hub.manifest import MANIFEST, PROVENANCE, README, Manifest, file_of, read_manifest
 from tem_data.hub.provenance import LOCK, made_by
-from tem_data.hub.rows import Change, compare, read_index, row_hashes, write_index
+from tem_data.hub.rows import Change, Items, compare, read_index, row_hashes, write_index
 from tem_data.hub.versions import Version, checked_version, versions_of
 
 FILES = "files"
@@ -30,13 +31,19 @@ LOGIN = "`hf auth login`, or HF_TOKEN in the environment"
 
 @dataclass(frozen=True)
 class Published:
-    """What a repository holds: `last` is its newest version, None without any."""
+    """What a repository holds: `head` is the newest commit, `last` the newest version and `tagged` its commit.
 
-    exists: bool
+    `manifest` and `items` are of that version; `owned` are the files of it and of the newest commit that tem_data
+    published. Without any version `last` is None.
+    """
+
+    head: str | None = None
     private: bool | None = None
     last: Version | None = None
+    tagged: str | None = None
     manifest: Manifest | None = None
-    items: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
+    items: Items = field(default_factory=dict)
+    owned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,33 +75,24 @@ def plan_version(
     """What publishing `contents` as `org/name` would do; nothing is sent. `work` keeps files made to be published.
 
     `license` is by default that of the card. Raises TemDataError for experimental data without a licence, outputs that
-    git and dvc.lock do not vouch for, a repository of something else, and a version that is taken or says too little.
+    git and dvc.lock do not vouch for, a repository of something else, a version that is taken or says too little, and
+    metadata that the Hub does not take.
     """
-    project = Path(project)
-    license = license or params["cards"]["license"]
-    if params["import"]["source"] != "builtin" and not license:
-        raise TemDataError(
-            "the licence of experimental micrographs is never assumed; give --license, or cards.license in params.yaml"
-        )
+    project, work = Path(project), Path(work)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise TemDataError(f"{repository!r}: expected organisation/name, or your own name before the slash")
+    head = contents.head | _licence(params, license)
     origin = made_by(project, [*contents.outs, *contents.shown], params["profile"])
-    local, items = _with_provenance(contents, project, Path(work))
-    files = {
-        path: file_of(local[path], contents.places.get(path)) for path in tqdm(local, "hash", unit="file", delay=2)
-    }
-    items |= {(FILES, path): file.sha256.encode() for path, file in files.items() if _counts(path, contents.kind)}
-    text = contents.card.read_text()
-    head = contents.head | ({"license": license} if license else {})
-    outs = sorted(out.as_posix() for out in contents.outs)
-    manifest = Manifest(contents.kind, files, outs, contents.texts, origin, _hash(text, head))
-    before = _published(repository, contents.kind, Path(work))
-    if before.manifest and manifest.same_content(before.manifest):
+    files, items, manifest = _here(contents, project, work, origin, head)
+    before = _published(repository, contents.kind, work)
+    if before.manifest and manifest.same_content(before.manifest) and before.head == before.tagged:
         return Plan(repository, before, None, {}, {}, b"", before.manifest)
     changes = compare(before.items, items)
     next_one = checked_version(version, before.last, changes.values())
     told = {"since": before.last and str(before.last), "by_group": {name: c._asdict() for name, c in changes.items()}}
     manifest = manifest.as_version(str(next_one), told)
     readme = published_card(
-        text,
+        contents.card.read_text(encoding="utf-8"),
         kind=contents.kind,
         repository=repository,
         manifest=manifest,
@@ -102,39 +100,72 @@ def plan_version(
         about=contents.about,
         figures=contents.figures,
     )
-    return Plan(repository, before, next_one, changes, local, readme.encode(), manifest)
+    with reading(repository, None, HfApi().endpoint):
+        RepoCard(readme).validate(repo_type=_repo_type(contents.kind))
+    return Plan(repository, before, next_one, changes, files, readme.encode(), manifest)
 
 
 def publish(plan: Plan, private: bool = True) -> str:
     """Send the version of `plan`, and tag it last; returns the commit.
 
     A repository that is not there yet is made, private by default; one that is
-    keeps who may see it. What a publish that broke off had sent already is not
-    sent again. Raises TemDataError where the Hub does not take it; then no tag is
-    there.
+    keeps who may see it, and what others put there. What a publish that broke off
+    had sent already is not sent again. Raises TemDataError where the Hub does not
+    take it; then no tag is there.
     """
-    api, kind = HfApi(), _repo_type(plan.manifest.kind)
+    api, name, kind = HfApi(), plan.repository, _repo_type(plan.manifest.kind)
     if not get_token():
         raise TemDataError(f"publishing needs a token of the Hub that may write; give one by {LOGIN}")
     with _sending(plan, api.endpoint):
-        api.create_repo(plan.repository, repo_type=kind, private=private, exist_ok=True)
-        head = api.repo_info(plan.repository, repo_type=kind)
-        kept = {*plan.files, README, MANIFEST, ".gitattributes"}
-        operations = [
-            *(CommitOperationDelete(file.rfilename) for file in head.siblings or () if file.rfilename not in kept),
-            CommitOperationAdd(README, plan.readme),
-            CommitOperationAdd(MANIFEST, plan.manifest.dumps()),
-        ]
-        additions = [CommitOperationAdd(path, str(file)) for path, file in plan.files.items()]
+        if not plan.before.head:
+            api.create_repo(name, repo_type=kind, private=private, exist_ok=True)
+        parent = plan.before.head or api.repo_info(name, repo_type=kind).sha
         commit = api.create_commit(
-            plan.repository,
-            [*operations, *additions],
-            commit_message=str(plan.version),
-            repo_type=kind,
-            parent_commit=head.sha,
+            name, _operations(plan), commit_message=str(plan.version), repo_type=kind, parent_commit=parent
         ).oid
-        api.create_tag(plan.repository, tag=str(plan.version), revision=commit, repo_type=kind)
+        there = {file.rfilename for file in api.repo_info(name, repo_type=kind, revision=commit).siblings or ()}
+        if absent := {*plan.files, README, MANIFEST} - there:
+            raise TemDataError(
+                f"{name} {plan.version} is not published: the Hub left out {', '.join(sorted(absent)[:3])}; does a "
+                ".gitignore in the repository name them? Remove it, then give the same command again"
+            )
+        api.create_tag(name, tag=str(plan.version), revision=commit, repo_type=kind)
     return commit
+
+
+def _operations(plan: Plan) -> list[CommitOperationAdd | CommitOperationDelete]:
+    """Raises TemDataError where a file is no longer what was planned."""
+    kept = {*plan.files, README, MANIFEST}
+    operations = [CommitOperationDelete(path) for path in sorted(plan.before.owned - kept)]
+    operations += [CommitOperationAdd(README, plan.readme), CommitOperationAdd(MANIFEST, plan.manifest.dumps())]
+    for path, file in plan.files.items():
+        operation = CommitOperationAdd(path, str(file))
+        if operation.upload_info.sha256.hex() != plan.manifest.files[path].sha256:
+            raise TemDataError(f"{file}: changed while it was published; let no stage run meanwhile, and begin again")
+        operations.append(operation)
+    return operations
+
+
+def _licence(params: Mapping[str, Any], given: str | None) -> dict[str, str]:
+    licence = given or params["cards"].get("license")
+    if params["import"]["source"] != "builtin" and not licence:
+        raise TemDataError(
+            "the licence of experimental micrographs is never assumed; give --license, or cards.license in params.yaml"
+        )
+    return {"license": licence} if licence else {}
+
+
+def _here(
+    contents: Contents, project: Path, work: Path, origin: Mapping[str, Any], head: Mapping[str, Any]
+) -> tuple[dict[str, Path], dict[tuple[str, str], bytes], Manifest]:
+    """All files by their path in the repository, what makes a version of them, and their manifest."""
+    local, items = _with_provenance(contents, project, work)
+    paths = tqdm(local, "hash", unit="file", delay=2)
+    files = {path: file_of(local[path], contents.places.get(path)) for path in paths}
+    items |= {(FILES, path): file.sha256.encode() for path, file in files.items() if _counts(path, contents.kind)}
+    card = hashlib.sha256(json.dumps([contents.card.read_text(encoding="utf-8"), head], sort_keys=True).encode())
+    outs = sorted(out.as_posix() for out in contents.outs)
+    return local, items, Manifest(contents.kind, files, outs, contents.texts, origin, card.hexdigest())
 
 
 def _with_provenance(contents: Contents, project: Path, work: Path) -> tuple[dict[str, Path], dict]:
@@ -159,10 +190,6 @@ def _counts(path: str, kind: str) -> bool:
     )
 
 
-def _hash(text: str, head: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([text, head], sort_keys=True).encode()).hexdigest()
-
-
 def _repo_type(kind: str) -> str:
     return "dataset" if kind == "dataset" else "model"
 
@@ -170,35 +197,40 @@ def _repo_type(kind: str) -> str:
 def _published(repository: str, kind: str, work: Path) -> Published:
     """What the Hub has under this name. Raises TemDataError if it is something that tem_data did not publish."""
     api, repo_type = HfApi(), _repo_type(kind)
+
+    def manifest_at(revision: str) -> Manifest | None:
+        try:
+            return read_manifest(api.hf_hub_download(repository, MANIFEST, repo_type=repo_type, revision=revision))
+        except EntryNotFoundError:
+            return None
+
     with reading(repository, None, api.endpoint):
         try:
             info = api.repo_info(repository, repo_type=repo_type)
         except RepositoryNotFoundError:
-            return Published(False)
-        tags = [tag.name for tag in api.list_repo_refs(repository, repo_type=repo_type).tags]
+            return Published()
+        if info.id != repository:
+            raise TemDataError(f"{repository} is called {info.id} now; publish there")
+        tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repository, repo_type=repo_type).tags}
         versions = versions_of(tags)
-        if not versions:
-            _check_ours({file.rfilename for file in info.siblings or ()}, repository)
-            return Published(True, info.private)
+        at_head, manifest = manifest_at(info.sha), manifest_at(str(versions[-1])) if versions else None
+        _check_ours(repository, kind, at_head, {file.rfilename for file in info.siblings or ()} if not manifest else ())
+        owned = frozenset(path for held in (at_head, manifest) if held for path in held.files)
+        if not manifest:
+            return Published(info.sha, info.private, owned=owned)
         last = versions[-1]
-
-        def download(path: str) -> Path:
-            return Path(
-                api.hf_hub_download(repository, path, repo_type=repo_type, revision=str(last), local_dir=work / "last")
-            )
-
-        manifest = read_manifest(download(MANIFEST))
-        rows = read_index(download(INDEX)) if INDEX in manifest.files else {}
-    if manifest.kind != kind:
-        raise TemDataError(f"{repository} holds a {manifest.kind}, not a {kind}; give another name")
-    items = {(FILES, path): file.sha256.encode() for path, file in manifest.files.items() if _counts(path, kind)}
-    return Published(True, info.private, last, manifest, rows | items)
+        items = {(FILES, path): file.sha256.encode() for path, file in manifest.files.items() if _counts(path, kind)}
+        if INDEX in manifest.files:
+            items |= read_index(api.hf_hub_download(repository, INDEX, repo_type=repo_type, revision=str(last)))
+    return Published(info.sha, info.private, last, tags[str(last)], manifest, items, owned)
 
 
-def _check_ours(paths: set[str], repository: str) -> None:
-    """A publish that broke off before its tag leaves a manifest; an empty repository is anybody's."""
-    strange = paths - {".gitattributes", README}
-    if strange and MANIFEST not in paths:
+def _check_ours(repository: str, kind: str, at_head: Manifest | None, paths: Collection[str]) -> None:
+    """A publish that broke off before its tag leaves a manifest; a repository that is as it was made is anybody's."""
+    if at_head and at_head.kind != kind:
+        raise TemDataError(f"{repository} holds a {at_head.kind}, not a {kind}; give another name")
+    strange = set(paths) - {".gitattributes"}
+    if strange and not at_head:
         raise TemDataError(
             f"{repository} is there already and holds {sorted(strange)[0]}, which tem_data did not publish; "
             "give another name"
@@ -211,9 +243,9 @@ def _sending(plan: Plan, endpoint: str) -> Iterator[None]:
     try:
         yield
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        cause = next((e for e in _chain(error) if hasattr(e, "response")), error)
+        cause = next((e for e in _chain(error) if getattr(e, "response", None) is not None), error)
         status = getattr(getattr(cause, "response", None), "status_code", None)
-        said = " ".join(str(cause).split())
+        said = " ".join(str(getattr(cause, "server_message", None) or cause).split())
         raise TemDataError(
             f"{plan.repository} {plan.version} is not published ({endpoint}): {_remedy(status, said)} "
             f"[{f'HTTP {status}: ' if status else ''}{said[:200]}]"
@@ -228,7 +260,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _remedy(status: int | None, said: str) -> str:
     again = "give the same command again, what was sent is not sent twice"
-    if "storage" in said.lower() or "quota" in said.lower() or status in (402, 413, 507):
+    if status in (402, 413, 507) or (status == 403 and "storage" in said.lower()):
         return f"the storage of its owner is full; make room or ask for more, then {again}"
     match status:
         case 401:
@@ -236,7 +268,7 @@ def _remedy(status: int | None, said: str) -> str:
         case 403:
             return "your token may not write there; take one that may, or a name of your own"
         case 409:
-            return "its tag was set by somebody else meanwhile, and is never overwritten; give the command again"
+            return "somebody else made it or its tag meanwhile, which is never overwritten; give the command again"
         case 412:
             return "somebody else changed the repository meanwhile; give the command again"
         case 429:

@@ -14,9 +14,11 @@ from tqdm import tqdm
 from tem_data.errors import TemDataError
 from tem_data.files import whole
 from tem_data.hub.fetching import fetch, reading, split_name
-from tem_data.hub.manifest import MANIFEST, Manifest, file_of, read_manifest
-from tem_data.hub.provenance import keep_in_cache, wrong_outs
+from tem_data.hub.manifest import MANIFEST, PROVENANCE, Manifest, file_of, read_manifest
+from tem_data.hub.provenance import LOCK, check_outs, keep_in_cache, wrong_outs
 from tem_data.hub.versions import versions_of
+
+SETTINGS = ("params.yaml", LOCK)
 
 
 @dataclass(frozen=True)
@@ -29,29 +31,43 @@ class Pulled:
     foreign: tuple[Path, ...]
 
 
-def pull(name: str, project: str | os.PathLike, only: Sequence[str] = (), replace: bool = False) -> Pulled:
+def pull(
+    name: str,
+    project: str | os.PathLike,
+    only: Sequence[str] = (),
+    replace: bool = False,
+    settings: bool = False,
+    repo_type: str | None = None,
+) -> Pulled:
     """Put what `org/name[@version]` holds where the stages of `project` would have put it, every file verified.
 
-    Without a version the newest one. `only` names outputs (`runs/1-10-1/ldm`) or folders of them. An output that is
-    as dvc.lock says is added to DVC's cache, so that its stage counts as run. Raises TemDataError where the Hub does
-    not have it, a file is not what was published, or another output would be replaced without `replace`.
+    Without a version the newest one. `only` names outputs (`runs/1-10-1/ldm`) or folders of them; `settings` also
+    takes the version's params.yaml and dvc.lock. An output that is as dvc.lock says is added to DVC's cache, so that
+    its stage counts as run. `repo_type` is needed only where a dataset and a model share the name.
+
+    Raises TemDataError where the Hub does not have it, a file is not what was published, no stage of the project makes
+    such an output, or another one would be replaced without `replace`.
     """
     project = Path(project)
     if not (project / "dvc.yaml").is_file():
         raise TemDataError(f"{project / 'dvc.yaml'}: no such file; pull in a clone of the project")
     api, (repository, version) = HfApi(), split_name(name)
-    repo_type = _repo_type(repository)
+    repo_type = repo_type or _type_of(repository)
     version = version or newest_version(repository, repo_type)
     with reading(repository, version, api.endpoint):
         head = Path(api.hf_hub_download(repository, MANIFEST, repo_type=repo_type, revision=version))
     manifest, commit = read_manifest(head), head.parent.name
-    outs = [out for out in manifest.outs if not only or any(Path(out).is_relative_to(each) for each in only)]
-    if not outs:
-        raise TemDataError(f"{name}: holds none of {', '.join(only)}; it has {', '.join(manifest.outs)}")
+    _check_places(name, manifest)
+    outs = _chosen(name, manifest, only)
+    wanted = [path for path, file in manifest.files.items() if any(_within(file.place, out) for out in outs)]
+    wanted += [f"{PROVENANCE}/{kept}" for kept in SETTINGS] if settings else []
+    folder = fetch(f"{repository}@{commit}", sorted({_pattern(path) for path in wanted}), repo_type).folder
+    if settings:
+        for kept in SETTINGS:
+            shutil.copyfile(folder / PROVENANCE / kept, project / kept)
+    check_outs(project, map(Path, outs))
     if not replace:
         _check_free(project, outs, manifest)
-    paths = [path for path, file in manifest.files.items() if any(_within(file.place, out) for out in outs)]
-    folder = fetch(f"{repository}@{commit}", paths, repo_type).folder
     for out in tqdm(outs, "place", unit="output", delay=2):
         _place(project, out, manifest, folder)
     placed = [Path(out) for out in outs]
@@ -60,17 +76,36 @@ def pull(name: str, project: str | os.PathLike, only: Sequence[str] = (), replac
     return Pulled(manifest, commit, tuple(placed), tuple(foreign))
 
 
-def _repo_type(repository: str) -> str:
+def _type_of(repository: str) -> str:
     """Raises TemDataError where there is neither a dataset nor a model of this name, or both."""
     api = HfApi()
     with reading(repository, None, api.endpoint):
         found = [kind for kind in ("dataset", "model") if api.repo_exists(repository, repo_type=kind)]
     if len(found) != 1:
-        problem = (
-            "both a dataset and a model; rename one" if found else "neither a dataset nor a model that you may read"
-        )
+        problem = "a dataset and a model; say which by --type" if found else "no dataset and no model that you may read"
         raise TemDataError(f"{repository} on {api.endpoint} is {problem}")
     return found[0]
+
+
+def _chosen(name: str, manifest: Manifest, only: Sequence[str]) -> list[str]:
+    """Raises TemDataError where one of `only` names nothing."""
+    for each in only:
+        if not any(_within(out, each) for out in manifest.outs):
+            raise TemDataError(f"{name}: holds nothing of {each}; it has {', '.join(manifest.outs)}")
+    return [out for out in manifest.outs if not only or any(_within(out, each) for each in only)]
+
+
+def _check_places(name: str, manifest: Manifest) -> None:
+    """Raises TemDataError for a place outside the project: a version may be a stranger's."""
+    places = [*manifest.outs, *manifest.texts, *(file.place for file in manifest.files.values() if file.place)]
+    for place in places:
+        if Path(place).is_absolute() or ".." in Path(place).parts:
+            raise TemDataError(f"{name}: {MANIFEST} names the place {place!r} outside the project; nothing was pulled")
+
+
+def _pattern(path: str) -> str:
+    folder = Path(path).parent.as_posix()
+    return path if folder == "." else f"{folder}/*"
 
 
 def newest_version(repository: str, repo_type: str) -> str:
@@ -106,7 +141,7 @@ def _same(project: Path, out: str, manifest: Manifest) -> bool:
     if {path.relative_to(project).as_posix() for path in found} != set(files):
         return False
     return all(
-        (project / place).read_text() == manifest.texts[place]
+        (project / place).read_bytes() == manifest.texts[place].encode()
         if path is None
         else file_of(project / place).sha256 == manifest.files[path].sha256
         for place, path in files.items()
@@ -119,6 +154,6 @@ def _place(project: Path, out: str, manifest: Manifest, folder: Path) -> None:
             target = draft / Path(place).relative_to(out)
             target.parent.mkdir(parents=True, exist_ok=True)
             if path is None:
-                target.write_text(manifest.texts[place])
+                target.write_bytes(manifest.texts[place].encode())
             else:
                 shutil.copyfile(folder / path, target)

@@ -22,14 +22,14 @@ class Change(NamedTuple):
     altered: int
 
 
-Contents = Mapping[tuple[str, str], bytes]
+Items = Mapping[tuple[str, str], bytes]
 
 
 def row_hashes(shards: Iterable[str | os.PathLike], group: str) -> Iterator[dict]:
     """`group`, `row` (what identifies it in its group) and the SHA-256 of its content, of each row of Parquet shards.
 
     A row is known by its micrograph, window and seed, and by its place among equal ones. Columns that are null do not
-    count, so that a new optional column alters nothing. Memory holds 64 rows.
+    count, so that a new optional column alters nothing. Memory holds the names of all rows, but the pictures of 64.
     """
     from pyarrow import parquet
 
@@ -73,7 +73,7 @@ def read_index(path: str | os.PathLike) -> dict[tuple[str, str], bytes]:
     return dict(zip(zip(table["group"].to_pylist(), table["row"].to_pylist()), table["sha256"].to_pylist()))
 
 
-def compare(old: Contents, new: Contents) -> dict[str, Change]:
+def compare(old: Items, new: Items) -> dict[str, Change]:
     """What changed from `old` to `new`, by group; groups in which nothing did are left out."""
     changed: dict[str, Counter] = {}
     for key, content in new.items():

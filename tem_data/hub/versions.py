@@ -58,5 +58,6 @@ def checked_version(wanted: str | None, last: Version | None, changes: Iterable[
     if last is not None and version <= last:
         raise TemDataError(f"version {version}: {last} is published already and is never overwritten; give {least}")
     if version < least:
-        raise TemDataError(f"version {version}: what changed since {last} asks for {least} at least; give that or none")
+        since = f"what changed since {last} asks for" if last else "the first one is"
+        raise TemDataError(f"version {version}: {since} {least} at least; give that or none")
     return version
