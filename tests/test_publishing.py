@@ -174,7 +174,7 @@ def test_what_git_and_dvc_do_not_vouch_for_is_not_published(hub, project, tmp_pa
     with pytest.raises(TemDataError, match="params.yaml.*commit"):
         plan(project, tmp_path / "work")
     git(project, "commit", "-qam", "Settings of another run")
-    with pytest.raises(TemDataError, match="generate.*dvc repro"):
+    with pytest.raises(TemDataError, match=": import.*dvc repro"):
         plan(project, tmp_path / "work")
 
 

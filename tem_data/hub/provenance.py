@@ -55,7 +55,7 @@ def check_outs(project: Path, outs: Iterable[Path]) -> None:
 def stale_stages(project: Path, outs: Iterable[Path]) -> list[str]:
     """The stages of `outs` whose command, settings or inputs are not those of dvc.lock; inputs may be absent."""
     with _dvc(project) as repo:
-        stages = {o.stage.addressing: o.stage for out in outs for o in _found(repo, project / out)}
+        stages = {o.stage.name: o.stage for out in outs for o in _found(repo, project / out)}
         return [name for name, stage in stages.items() if stage.changed_stage() or _has_other_inputs(stage)]
 
 
