@@ -263,7 +263,7 @@ def test_a_model_or_revision_that_is_not_there_is_said(hub, ldm):
     publish(ldm, "org/ldm", "v1.0.0")
     refused(lambda: load_pipeline("org/gone"), "latent diffusion model org/gone: no folder org/gone", hub.url)
     refused(lambda: load_detector("org/gone"), "detector org/gone: no folder org/gone")
-    refused(lambda: load_pipeline("org/ldm@v9"), "no revision 'v9'", "hf repos tag list org/ldm")
+    refused(lambda: load_pipeline("org/ldm@v9"), "no revision 'v9'", "hf repos tag list")
     refused(lambda: MaskToMicrographPipeline.from_pretrained("org/ldm", revision="v9"), "no revision 'v9'")
     refused(lambda: load_detector("org/ldm"), "no weights as safetensors where they are expected (model.safetensors")
 
