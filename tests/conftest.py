@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,3 +53,16 @@ def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
 def patch(monkeypatch: pytest.MonkeyPatch, target: object, **values: object) -> None:
     for name, value in values.items():
         monkeypatch.setattr(target, name, value)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    from tests.finished_project import finished_project
+
+    return finished_project(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Path:
+    """A small finished project of one's own, with data of one cell, in git and DVC."""
+    return shutil.copytree(finished, tmp_path / "project", symlinks=True)

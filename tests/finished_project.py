@@ -1,4 +1,4 @@
-"""A small project as `dvc repro` leaves it, without what made it: for tests of publishing."""
+"""A small project as `dvc repro` leaves it, without what made it, and what tests of publishing do with it."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import yaml
 from dvc.repo import Repo
+from huggingface_hub import HfApi
 
 from tem_data.files import write_json, write_table
+from tem_data.hub.contents import dataset_contents
+from tem_data.hub.publishing import Plan, plan_version, publish
 from tem_data.micrograph import Micrograph, defect_from_ellipse
 from tem_data.places import CARDS, MICROGRAPHS, SPLITS, Cell
 from tem_data.schema import Classes, write_dataset, write_micrographs
 
+REPO = "org/defects"
 CELL = Cell(1, 4, 1)
 CLASSES = Classes(("111", "bdot"), ("ambiguous",))
 ROLES = ("train",) * 4 + ("validation",) + ("test",) * 2
@@ -121,6 +125,29 @@ def git(folder: Path, *command: str) -> str:
     who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
     done = subprocess.run(["git", *who, *command], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def plan(project: Path, work: Path, name: str = REPO, **options) -> Plan:
+    work.mkdir(exist_ok=True)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    return plan_version(name, dataset_contents(project, params), params, project, work, **options)
+
+
+def published(project: Path, work: Path, **options) -> str:
+    """Publishes what is there; the version."""
+    planned = plan(project, work, **options)
+    publish(planned)
+    return str(planned.version)
+
+
+def upload(path: str, content: bytes = b"mine") -> None:
+    HfApi().upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=REPO, repo_type="dataset")
+
+
+def clone(project: Path, folder: Path) -> Path:
+    """A clone of the project, without what DVC keeps."""
+    git(project, "clone", "-q", str(project), str(folder))
+    return folder
 
 
 def _write_stages(folder: Path, outs_of: Mapping[str, Sequence[Path]]) -> None:
