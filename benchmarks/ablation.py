@@ -1,6 +1,6 @@
 """What each part of the diffusion model is worth: one factor at a time, on the masks and judges of a finished run.
 
-    python benchmarks/ablation.py PROJECT [--masks 200] [--run 1-10-1]
+    python -m benchmarks.ablation PROJECT [--masks 200] [--run 1-10-1]
 
 PROJECT is a clone in which `dvc repro` has made patches, autoencoder, masks, judges and LDM (profile `fecral`). Where a
 variant changes the training, it trains its own denoiser with the settings of PROJECT's params.yaml but for one, in
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tem_data.cards import markdown_table
+from tem_data.cards.tables import markdown_table
 from tem_data.diffusion import MaskToMicrographPipeline, load_autoencoder, train_ldm
 from tem_data.diffusion.conditioning import Asked
 from tem_data.diffusion.datasets import asked_of, read_pairs
