@@ -25,6 +25,7 @@ from tests.finished_project import (
     add_models,
     clone,
     commit,
+    git,
     published,
     upload,
     write_pairs,
@@ -120,6 +121,22 @@ def test_a_strange_version_writes_nothing_outside_the_project(hub, project, tmp_
     with pytest.raises(TemDataError, match="outside the project"):
         pull(REPO, project, replace=True)
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_refused_pull_changes_nothing(hub, project, tmp_path):
+    fresh = clone(project, tmp_path / "fresh")
+    write_pairs(project, range(8))
+    commit(project)
+    published(project, tmp_path / "work")
+    (fresh / "params.yaml").write_text((fresh / "params.yaml").read_text() + "# a note\n")
+    with pytest.raises(TemDataError, match="params.yaml.*--replace"):
+        pull(REPO, fresh, settings=True)
+    git(fresh, "commit", "-qam", "A note")
+    (fresh / "results/splits.csv").write_text("other")
+    before = contents(fresh)
+    with pytest.raises(TemDataError, match="splits.csv.*--replace"):
+        pull(REPO, fresh, settings=True)
+    assert contents(fresh) == before
 
 
 def test_what_no_stage_makes_is_not_placed(hub, project, tmp_path):

@@ -60,6 +60,8 @@ def read_params(path: Path, *sections: str) -> dict[str, Any]:
 
     try:
         params = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise TemDataError(f"{path}: no such file; run it in a clone of the project, or name one") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise TemDataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
     for section in sections:

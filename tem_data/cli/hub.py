@@ -52,10 +52,12 @@ def publish(
     Shows what would go where; [bold]--yes[/bold] does it. The token is that of `hf auth login` or HF_TOKEN. A publish
     that broke off is taken up by the same command; there is no tag before all is there.
     """
-    from tem_data.hub.publishing import plan_version
+    from tem_data.hub.publishing import check_token, plan_version
     from tem_data.hub.publishing import publish as send
     from tem_data.study import check_arms
 
+    if yes:
+        check_token()
     params = read_params(project / "params.yaml", "study", "cards", "import")
     check_arms(params["study"])
     with tempfile.TemporaryDirectory() as work:
@@ -96,13 +98,15 @@ def pull(
         revision = pulled.manifest.made_by.get("git_revision")
         print(f"dvc.lock here is of another run: take the version's by --settings, or its git revision {revision}")
     else:
-        print("`dvc repro --allow-missing` takes these as made.")
+        print("`dvc repro --allow-missing` takes these as made, with the settings and the code of the version.")
 
 
 def _contents(kind: Kind, project: Path, params: dict, run: str, arm: str) -> Contents:
     from tem_data.hub.contents import dataset_contents, detector_contents, ldm_contents
     from tem_data.places import Cell
 
+    if (kind is Kind.dataset and run) or (kind is not Kind.detector and arm):
+        raise TemDataError(f"{'--run' if kind is Kind.dataset else '--arm'}: does not go with {kind}; leave it out")
     if kind is Kind.dataset:
         return dataset_contents(project, params)
     study = params["study"]
@@ -138,7 +142,7 @@ def _show(plan: Plan, public: bool) -> None:
     changed = Table(f"since {before.last or 'nothing was there'}", "added", "removed", "altered")
     for group, change in plan.changes.items():
         changed.add_row(group, *map(str, change))
-    console.print(changed)
+    console.print(changed if plan.changes else "The card, figures or provenance alone have changed.")
     console.print("README.md is the card; params.yaml and dvc.lock go as they are, with the paths that they name.")
     if not get_token():
         console.print("There is no token of the Hub: a private repository of this name would not be seen.")

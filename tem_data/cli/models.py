@@ -10,6 +10,8 @@ import typer
 from tem_data.cli.app import OutFolder, Params, Seed, app, read_params
 from tem_data.files import work_folder
 
+DEFAULT_PARAMS = Path("params.yaml")
+
 
 @app.command("train-ldm")
 def train_ldm(
@@ -47,14 +49,17 @@ def generate(
     ldm: Annotated[str, typer.Argument(help="Folder, or org/name[@revision], of a latent diffusion model.")],
     masks: Annotated[Path, typer.Argument(help="Dataset folder written by `sample-masks`.")],
     out: OutFolder,
-    params: Params = Path("params.yaml"),
+    params: Annotated[
+        Path | None, typer.Option(help="File of settings, as params.yaml; without any the defaults.", dir_okay=False)
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Paint a micrograph on every mask (section generate). A run that was stopped goes on where it stood."""
     from tem_data.diffusion.datasets import find_ldm, generate_pairs
     from tem_data.files import whole
 
-    settings = read_params(params, "generate")["generate"]
+    given = params or (DEFAULT_PARAMS if DEFAULT_PARAMS.is_file() else None)
+    settings = read_params(given, "generate")["generate"] if given else {}
     _, checkpoint = find_ldm(ldm)
     # By its commit, as a branch may have moved when a run that was stopped goes on.
     model = ldm if Path(ldm).is_dir() else checkpoint

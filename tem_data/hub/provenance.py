@@ -23,9 +23,9 @@ def made_by(project: Path, outs: Sequence[Path], profile: str) -> dict[str, Any]
     Raises TemDataError where a file of the project is not committed, or an output is not what its stage makes of the
     settings and inputs of this revision.
     """
-    revision, changed = _git(project, "rev-parse", "HEAD"), _git(project, "status", "--porcelain", "-uno").split("\n")
-    changed += _git(project, "ls-files", "--others", "--exclude-standard", "--", *KEPT_BY_GIT).split("\n")
-    if named := [line.split(maxsplit=1)[-1] for line in changed if line]:
+    revision, named = _git(project, "rev-parse", "HEAD"), uncommitted(project)
+    named += _git(project, "ls-files", "--others", "--exclude-standard", "--", *KEPT_BY_GIT).splitlines()
+    if named:
         raise TemDataError(
             f"{project}: not committed: {', '.join(named[:MOST_NAMED])}; commit, so that the version can be traced"
         )
@@ -34,6 +34,12 @@ def made_by(project: Path, outs: Sequence[Path], profile: str) -> dict[str, Any]
         raise TemDataError(f"{project}: not as {LOCK} says: {named}; run `dvc repro`, then commit")
     lock = file_of(project / LOCK).sha256
     return {"git_revision": revision, "profile": profile, "dvc_lock": lock, "tem_data": version("tem_data")}
+
+
+def uncommitted(project: Path, paths: Sequence[str] = ()) -> list[str]:
+    """The tracked files, all or of `paths`, with changes that no commit holds."""
+    lines = _git(project, "status", "--porcelain", "-uno", "--", *paths).splitlines()
+    return [line.split(maxsplit=1)[-1] for line in lines]
 
 
 def wrong_outs(project: Path, outs: Iterable[Path]) -> list[Path]:

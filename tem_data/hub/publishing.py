@@ -114,8 +114,7 @@ def publish(plan: Plan, private: bool = True) -> str:
     take it; then no tag is there.
     """
     api, name, kind = HfApi(), plan.repository, _repo_type(plan.manifest.kind)
-    if not get_token():
-        raise TemDataError(f"publishing needs a token of the Hub that may write; give one by {LOGIN}")
+    check_token()
     with _sending(plan, api.endpoint):
         if not plan.before.head:
             api.create_repo(name, repo_type=kind, private=private, exist_ok=True)
@@ -131,6 +130,12 @@ def publish(plan: Plan, private: bool = True) -> str:
             )
         api.create_tag(name, tag=str(plan.version), revision=commit, repo_type=kind)
     return commit
+
+
+def check_token() -> None:
+    """Raises TemDataError without a token of the Hub."""
+    if not get_token():
+        raise TemDataError(f"publishing needs a token of the Hub that may write; give one by {LOGIN}")
 
 
 def _operations(plan: Plan) -> list[CommitOperationAdd | CommitOperationDelete]:

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from tem_data.errors import TemDataError
 from tem_data.files import whole
-from tem_data.hub.fetching import fetch, reading, split_name
+from tem_data.hub.fetching import NAME, fetch, reading, split_name
 from tem_data.hub.manifest import MANIFEST, PROVENANCE, Manifest, file_of, read_manifest
-from tem_data.hub.provenance import LOCK, check_outs, keep_in_cache, wrong_outs
+from tem_data.hub.provenance import LOCK, check_outs, keep_in_cache, uncommitted, wrong_outs
 from tem_data.hub.versions import versions_of
 
 SETTINGS = ("params.yaml", LOCK)
@@ -51,6 +51,8 @@ def pull(
     project = Path(project)
     if not (project / "dvc.yaml").is_file():
         raise TemDataError(f"{project / 'dvc.yaml'}: no such file; pull in a clone of the project")
+    if not NAME.fullmatch(name):
+        raise TemDataError(f"{name!r}: expected organisation/name or organisation/name@version")
     api, (repository, version) = HfApi(), split_name(name)
     repo_type = repo_type or _type_of(repository)
     version = version or newest_version(repository, repo_type)
@@ -59,15 +61,16 @@ def pull(
     manifest, commit = read_manifest(head), head.parent.name
     _check_places(name, manifest)
     outs = _chosen(name, manifest, only)
+    if not replace:
+        _check_free(project, outs, manifest)
+        if settings and (changed := uncommitted(project, SETTINGS)):
+            raise TemDataError(f"{project / changed[0]}: has changes that no commit holds; commit, or give --replace")
     wanted = [path for path, file in manifest.files.items() if any(_within(file.place, out) for out in outs)]
     wanted += [f"{PROVENANCE}/{kept}" for kept in SETTINGS] if settings else []
     folder = fetch(f"{repository}@{commit}", sorted({_pattern(path) for path in wanted}), repo_type).folder
     if settings:
-        for kept in SETTINGS:
-            shutil.copyfile(folder / PROVENANCE / kept, project / kept)
+        _take_settings(project, folder / PROVENANCE, outs)
     check_outs(project, map(Path, outs))
-    if not replace:
-        _check_free(project, outs, manifest)
     for out in tqdm(outs, "place", unit="output", delay=2):
         _place(project, out, manifest, folder)
     placed = [Path(out) for out in outs]
@@ -101,6 +104,19 @@ def _check_places(name: str, manifest: Manifest) -> None:
     for place in places:
         if Path(place).is_absolute() or ".." in Path(place).parts:
             raise TemDataError(f"{name}: {MANIFEST} names the place {place!r} outside the project; nothing was pulled")
+
+
+def _take_settings(project: Path, source: Path, outs: Sequence[str]) -> None:
+    """Raises TemDataError, and leaves all as it was, where no stage of them makes one of the outputs."""
+    before = {kept: (project / kept).read_bytes() for kept in SETTINGS if (project / kept).is_file()}
+    for kept in SETTINGS:
+        shutil.copyfile(source / kept, project / kept)
+    try:
+        check_outs(project, map(Path, outs))
+    except TemDataError:
+        for kept, content in before.items():
+            (project / kept).write_bytes(content)
+        raise
 
 
 def _pattern(path: str) -> str:
