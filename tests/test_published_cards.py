@@ -1,7 +1,7 @@
 """The card of one published thing; the command that makes it again; whom to cite."""
 
 import re
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
@@ -9,12 +9,13 @@ from huggingface_hub import DatasetCard, ModelCard
 from tem_data.cards import published_card
 from tem_data.cards.reproducing import _compose, command, overrides
 from tem_data.errors import TemDataError
+from tem_data.hub.manifest import Manifest
 from tests.drawn_study import ROOT, TEMPLATES, draw_study, render
 
 CONF = ROOT / "conf"
 MADE = {"git_revision": "92c42009", "profile": "quick", "dvc_lock": "ab12", "tem_data": "0.1.0"}
 CHANGES = {"since": "v1.0.0", "by_group": {"patches": {"added": 12, "removed": 0, "altered": 3}}}
-MANIFEST = SimpleNamespace(version="v2.0.0", made_by=MADE, changes=CHANGES)
+MANIFEST = Manifest("dataset", {}, version="v2.0.0", made_by=MADE, changes=CHANGES)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def about_of(study):
 
 
 def published(cards, kind, **more):
-    return published_card(cards[f"{kind}.md"], kind=kind, repository="org/thing", manifest=MANIFEST, **more)
+    return published_card(cards[f"{kind}.md"], repository="org/thing", manifest=replace(MANIFEST, kind=kind), **more)
 
 
 def test_the_card_of_a_dataset_says_what_it_is_and_how_to_load_it(study):
@@ -72,10 +73,10 @@ def test_a_card_that_is_not_of_this_model_is_named(study):
 
 
 def test_the_first_version_changes_nothing(study):
-    manifest = SimpleNamespace(version="v1.0.0", made_by=MADE, changes=CHANGES | {"since": None})
+    manifest = MANIFEST.as_version("v1.0.0", CHANGES | {"since": None})
     settings, cards = study
     about = about_of(settings)
-    text = published_card(cards["ldm.md"], kind="ldm", repository="org/l", manifest=manifest, about=about)
+    text = published_card(cards["ldm.md"], repository="org/l", manifest=replace(manifest, kind="ldm"), about=about)
     assert "The first version, in files" in text and "What changed" not in text
 
 

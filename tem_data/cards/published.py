@@ -23,7 +23,6 @@ INDEX = "model-index"
 def published_card(
     text: str,
     *,
-    kind: str,
     repository: str,
     manifest: Manifest,
     head: Mapping[str, Any] | None = None,
@@ -32,20 +31,19 @@ def published_card(
 ) -> str:
     """README.md of a version, from the card `text` that the stage rendered; the same bytes for the same input.
 
-    `kind` is dataset, ldm or detector, `repository` `org/name`. Of `manifest` it reads `version`, `made_by` and
-    `changes` (`since`, and by group how many rows or files were added, removed and altered). `head` overrides metadata.
+    `repository` is `org/name`. Of `manifest` it reads `kind`, `version`, `made_by` and `changes` (`since`, and by group how many rows or files were added, removed and altered). `head` overrides metadata.
     `about`, as `split 1, n = 10, run 1, EXP+GEN`, says which model of the study this is; the model-index keeps its
     results alone. `figures` are pictures by caption, as of `with_figures`.
     Raises TemDataError where the card is not one of the stage, or has no results of that model.
     """
     card = RepoCard(text)
     if not VERSION.search(card.text):
-        raise TemDataError(f"cards/rendered: the {kind} card has no place for a version; run `dvc repro cards`")
+        raise TemDataError(f"cards/rendered: the {manifest.kind} card has no place for a version; run `dvc repro cards`")
     for key, value in (head or {}).items():
         card.data[key] = value
     if INDEX in card.data:
         card.data[INDEX] = _own_results(card.data[INDEX], about or "", repository)
-    section = _section(kind, repository, manifest, about, card.data.get("configs", []))
+    section = _section(repository, manifest, about, card.data.get("configs", []))
     for place, words in ((VERSION, section), (LICENCE, licence(card.data.get("license")))):
         card.text = place.sub(lambda _: words, card.text)
     card.text = with_figures(card.text, figures or {})
@@ -68,6 +66,10 @@ def one_blank_line(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
+def markdown_templates(loader: jinja2.BaseLoader) -> jinja2.Environment:
+    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
 def _own_results(index: list[dict[str, Any]], about: str, name: str) -> list[dict[str, Any]]:
     parts = set(about.split(", "))
     own = [
@@ -81,16 +83,10 @@ def _own_results(index: list[dict[str, Any]], about: str, name: str) -> list[dic
     return [{"name": name.rpartition("/")[2], "results": own}]
 
 
-def _section(kind: str, repository: str, manifest: Manifest, about: str | None, configs: list[dict[str, Any]]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tem_data"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("version.md.jinja")
+def _section(repository: str, manifest: Manifest, about: str | None, configs: list[dict[str, Any]]) -> str:
+    template = markdown_templates(jinja2.PackageLoader("tem_data")).get_template("version.md.jinja")
     splits = {config["config_name"]: [file["split"] for file in config["data_files"]] for config in configs}
     section = template.render(
-        kind=kind, repository=repository, about=about, manifest=manifest, changes=manifest.changes, splits=splits
+        kind=manifest.kind, repository=repository, about=about, manifest=manifest, changes=manifest.changes, splits=splits
     )
     return one_blank_line(section)

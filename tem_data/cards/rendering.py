@@ -17,7 +17,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 from huggingface_hub.utils import validate_repo_id
 
 from tem_data.cards import tables
-from tem_data.cards.published import INDEX, licence, one_blank_line
+from tem_data.cards.published import INDEX, licence, markdown_templates, one_blank_line
 from tem_data.cards.reproducing import command
 from tem_data.figures import F1_NAMES
 from tem_data.files import read_json, read_table
@@ -52,12 +52,7 @@ def render_cards(
     Raises TemDataError where a run has no metrics yet, for an unknown key of `cards`, and as `command` does.
     """
     content = card_content(Path(results), params) | {"command": command(params, conf)}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = markdown_templates(jinja2.FileSystemLoader(templates))
     environment.filters["counted"] = _counted
     cards = {}
     for kind, data in _heads(content, params["study"]["arms"]).items():

@@ -29,8 +29,12 @@ def made_by(project: Path, outs: Sequence[Path], profile: str) -> dict[str, Any]
         raise TemDataError(
             f"{project}: not committed: {', '.join(named[:MOST_NAMED])}; commit, so that the version can be traced"
         )
-    if wrong := [*wrong_outs(project, outs), *stale_stages(project, outs)]:
-        named = ", ".join(map(str, wrong[:MOST_NAMED]))
+    with _dvc(project) as repo:
+        found = [out for path in outs for out in _found(repo, project / path)]
+        wrong = [str(out.def_path) for out in found if out.workspace_status()]
+        wrong += [name for name, stage in {o.stage.name: o.stage for o in found}.items() if _is_stale(stage)]
+    if wrong:
+        named = ", ".join(wrong[:MOST_NAMED])
         raise TemDataError(f"{project}: not as {LOCK} says: {named}; run `dvc repro`, then commit")
     lock = file_of(project / LOCK).sha256
     return {"git_revision": revision, "profile": profile, "dvc_lock": lock, "tem_data": version("tem_data")}
@@ -42,38 +46,33 @@ def uncommitted(project: Path, paths: Sequence[str] = ()) -> list[str]:
     return [line.split(maxsplit=1)[-1] for line in lines]
 
 
-def wrong_outs(project: Path, outs: Iterable[Path]) -> list[Path]:
-    """The outputs that are absent, or of other content than dvc.lock of this project has them.
-
-    Raises TemDataError where there is no DVC project, or no stage makes one of them.
-    """
-    with _dvc(project) as repo:
-        return [out for out in outs if any(o.workspace_status() for o in _found(repo, project / out))]
-
-
 def check_outs(project: Path, outs: Iterable[Path]) -> None:
-    """Raises TemDataError where no stage makes one of the outputs."""
+    """Raises TemDataError where there is no DVC project, or no stage makes one of the outputs."""
     with _dvc(project) as repo:
         for out in outs:
             _found(repo, project / out)
 
 
-def stale_stages(project: Path, outs: Iterable[Path]) -> list[str]:
-    """The stages of `outs` whose command, settings or inputs are not those of dvc.lock; inputs may be absent."""
+def keep_in_cache(project: Path, outs: Iterable[Path]) -> list[Path]:
+    """Adds outputs that are as dvc.lock has them to DVC's cache, so that their stages count as run; gives the others.
+
+    Raises as `check_outs`.
+    """
+    others = []
     with _dvc(project) as repo:
-        stages = {o.stage.name: o.stage for out in outs for o in _found(repo, project / out)}
-        return [name for name, stage in stages.items() if stage.changed_stage() or _has_other_inputs(stage)]
+        for path in outs:
+            found = _found(repo, project / path)
+            if any(out.workspace_status() for out in found):
+                others.append(path)
+                continue
+            for out in found:
+                out.commit()
+    return others
 
 
-def _has_other_inputs(stage: Any) -> bool:
-    return any(state != "deleted" for dep in stage.deps for state in dep.status().values())
-
-
-def keep_in_cache(project: Path, outs: Iterable[Path]) -> None:
-    """Adds outputs that are as dvc.lock has them to DVC's cache, so that their stages count as run."""
-    with _dvc(project) as repo:
-        for out in (o for path in outs for o in _found(repo, project / path)):
-            out.commit()
+def _is_stale(stage: Any) -> bool:
+    """Whether its command, settings or inputs are not those of dvc.lock; inputs may be absent."""
+    return stage.changed_stage() or any(state != "deleted" for dep in stage.deps for state in dep.status().values())
 
 
 def _found(repo: Any, path: Path) -> list:

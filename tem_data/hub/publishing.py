@@ -17,13 +17,14 @@ from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotF
 from tqdm import tqdm
 
 from tem_data.cards import published_card
+from tem_data.cards.rendering import BUILTIN
 from tem_data.errors import TemDataError
 from tem_data.hub.contents import INDEX, Contents
 from tem_data.hub.fetching import reading
 from tem_data.hub.manifest import MANIFEST, PROVENANCE, README, Manifest, file_of, read_manifest
 from tem_data.hub.provenance import LOCK, made_by
 from tem_data.hub.rows import Change, Items, compare, read_index, row_hashes, write_index
-from tem_data.hub.versions import Version, checked_version, versions_of
+from tem_data.hub.versions import Version, checked_version, published_versions
 
 FILES = "files"
 LOGIN = "`hf auth login`, or HF_TOKEN in the environment"
@@ -83,7 +84,9 @@ def plan_version(
         raise TemDataError(f"{repository!r}: expected organisation/name, or your own name before the slash")
     head = contents.head | _licence(params, license)
     origin = made_by(project, [*contents.outs, *contents.shown], params["profile"])
-    files, items, manifest = _here(contents, project, work, origin, head)
+    text = contents.card.read_text(encoding="utf-8")
+    card = hashlib.sha256(json.dumps([text, head], sort_keys=True).encode()).hexdigest()
+    files, items, manifest = _here(contents, project, work, origin, card)
     before = _published(repository, contents.kind, work)
     if before.manifest and manifest.same_content(before.manifest) and before.head == before.tagged:
         return Plan(repository, before, None, {}, {}, b"", before.manifest)
@@ -92,8 +95,7 @@ def plan_version(
     told = {"since": before.last and str(before.last), "by_group": {name: c._asdict() for name, c in changes.items()}}
     manifest = manifest.as_version(str(next_one), told)
     readme = published_card(
-        contents.card.read_text(encoding="utf-8"),
-        kind=contents.kind,
+        text,
         repository=repository,
         manifest=manifest,
         head=head,
@@ -153,7 +155,7 @@ def _operations(plan: Plan) -> list[CommitOperationAdd | CommitOperationDelete]:
 
 def _licence(params: Mapping[str, Any], given: str | None) -> dict[str, str]:
     licence = given or params["cards"].get("license")
-    if params["import"]["source"] != "builtin" and not licence:
+    if params["import"]["source"] != BUILTIN and not licence:
         raise TemDataError(
             "the licence of experimental micrographs is never assumed; give --license, or cards.license in params.yaml"
         )
@@ -161,16 +163,15 @@ def _licence(params: Mapping[str, Any], given: str | None) -> dict[str, str]:
 
 
 def _here(
-    contents: Contents, project: Path, work: Path, origin: Mapping[str, Any], head: Mapping[str, Any]
+    contents: Contents, project: Path, work: Path, origin: Mapping[str, Any], card: str
 ) -> tuple[dict[str, Path], dict[tuple[str, str], bytes], Manifest]:
     """All files by their path in the repository, what makes a version of them, and their manifest."""
     local, items = _with_provenance(contents, project, work)
     paths = tqdm(local, "hash", unit="file", delay=2)
     files = {path: file_of(local[path], contents.places.get(path)) for path in paths}
     items |= {(FILES, path): file.sha256.encode() for path, file in files.items() if _counts(path, contents.kind)}
-    card = hashlib.sha256(json.dumps([contents.card.read_text(encoding="utf-8"), head], sort_keys=True).encode())
     outs = sorted(out.as_posix() for out in contents.outs)
-    return local, items, Manifest(contents.kind, files, outs, contents.texts, origin, card.hexdigest())
+    return local, items, Manifest(contents.kind, files, outs, contents.texts, origin, card)
 
 
 def _with_provenance(contents: Contents, project: Path, work: Path) -> tuple[dict[str, Path], dict]:
@@ -216,18 +217,17 @@ def _published(repository: str, kind: str, work: Path) -> Published:
             return Published()
         if info.id != repository:
             raise TemDataError(f"{repository} is called {info.id} now; publish there")
-        tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repository, repo_type=repo_type).tags}
-        versions = versions_of(tags)
-        at_head, manifest = manifest_at(info.sha), manifest_at(str(versions[-1])) if versions else None
+        versions = published_versions(repository, repo_type)
+        last = max(versions, default=None)
+        at_head, manifest = manifest_at(info.sha), manifest_at(str(last)) if last else None
         _check_ours(repository, kind, at_head, {file.rfilename for file in info.siblings or ()} if not manifest else ())
         owned = frozenset(path for held in (at_head, manifest) if held for path in held.files)
         if not manifest:
             return Published(info.sha, info.private, owned=owned)
-        last = versions[-1]
         items = {(FILES, path): file.sha256.encode() for path, file in manifest.files.items() if _counts(path, kind)}
         if INDEX in manifest.files:
             items |= read_index(api.hf_hub_download(repository, INDEX, repo_type=repo_type, revision=str(last)))
-    return Published(info.sha, info.private, last, tags[str(last)], manifest, items, owned)
+    return Published(info.sha, info.private, last, versions[last], manifest, items, owned)
 
 
 def _check_ours(repository: str, kind: str, at_head: Manifest | None, paths: Collection[str]) -> None:

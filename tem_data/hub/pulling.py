@@ -15,8 +15,8 @@ from tem_data.errors import TemDataError
 from tem_data.files import whole
 from tem_data.hub.fetching import NAME, fetch, reading, split_name
 from tem_data.hub.manifest import MANIFEST, PROVENANCE, Manifest, file_of, read_manifest
-from tem_data.hub.provenance import LOCK, check_outs, keep_in_cache, uncommitted, wrong_outs
-from tem_data.hub.versions import versions_of
+from tem_data.hub.provenance import LOCK, check_outs, keep_in_cache, uncommitted
+from tem_data.hub.versions import published_versions
 
 SETTINGS = ("params.yaml", LOCK)
 
@@ -68,14 +68,14 @@ def pull(
     wanted = [path for path, file in manifest.files.items() if any(_within(file.place, out) for out in outs)]
     wanted += [f"{PROVENANCE}/{kept}" for kept in SETTINGS] if settings else []
     folder = fetch(f"{repository}@{commit}", sorted({_pattern(path) for path in wanted}), repo_type).folder
+    placed = [Path(out) for out in outs]
     if settings:
-        _take_settings(project, folder / PROVENANCE, outs)
-    check_outs(project, map(Path, outs))
+        _take_settings(project, folder / PROVENANCE, placed)
+    else:
+        check_outs(project, placed)
     for out in tqdm(outs, "place", unit="output", delay=2):
         _place(project, out, manifest, folder)
-    placed = [Path(out) for out in outs]
-    foreign = wrong_outs(project, placed)
-    keep_in_cache(project, [out for out in placed if out not in foreign])
+    foreign = keep_in_cache(project, placed)
     return Pulled(manifest, commit, tuple(placed), tuple(foreign))
 
 
@@ -106,13 +106,13 @@ def _check_places(name: str, manifest: Manifest) -> None:
             raise TemDataError(f"{name}: {MANIFEST} names the place {place!r} outside the project; nothing was pulled")
 
 
-def _take_settings(project: Path, source: Path, outs: Sequence[str]) -> None:
+def _take_settings(project: Path, source: Path, outs: Sequence[Path]) -> None:
     """Raises TemDataError, and leaves all as it was, where no stage of them makes one of the outputs."""
     before = {kept: (project / kept).read_bytes() for kept in SETTINGS if (project / kept).is_file()}
     for kept in SETTINGS:
         shutil.copyfile(source / kept, project / kept)
     try:
-        check_outs(project, map(Path, outs))
+        check_outs(project, outs)
     except TemDataError:
         for kept, content in before.items():
             (project / kept).write_bytes(content)
@@ -126,12 +126,11 @@ def _pattern(path: str) -> str:
 
 def newest_version(repository: str, repo_type: str) -> str:
     """Raises TemDataError where no version is published there."""
-    api = HfApi()
-    with reading(repository, None, api.endpoint):
-        tags = [tag.name for tag in api.list_repo_refs(repository, repo_type=repo_type).tags]
-    if not (versions := versions_of(tags)):
+    with reading(repository, None, HfApi().endpoint):
+        versions = published_versions(repository, repo_type)
+    if not versions:
         raise TemDataError(f"{repository}: no version is published there; expected a tag such as v1.0.0")
-    return str(versions[-1])
+    return str(max(versions))
 
 
 def _within(place: str | None, out: str) -> bool:

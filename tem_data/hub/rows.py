@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
@@ -10,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-SCHEMA = {"group": "string", "row": "string", "sha256": "binary"}
 BATCH = 64
+INDEX_BATCH = 4096
 
 
 class Change(NamedTuple):
@@ -48,22 +49,16 @@ def _content(row: Mapping) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def write_index(path: str | os.PathLike, rows: Iterable[dict]) -> int:
-    """A Parquet table of `row_hashes`; returns how many rows it has."""
+def write_index(path: str | os.PathLike, rows: Iterable[dict]) -> None:
+    """A Parquet table of `row_hashes`."""
     import pyarrow
     from pyarrow import parquet
 
-    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in SCHEMA.items()])
-    count, batch = 0, []
+    schema = pyarrow.schema({"group": pyarrow.string(), "row": pyarrow.string(), "sha256": pyarrow.binary()})
+    rows = iter(rows)
     with parquet.ParquetWriter(Path(path), schema) as writer:
-        for row in rows:
-            batch.append(row)
-            count += 1
-            if len(batch) == 4096:
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema))
-                batch = []
-        writer.write_table(pyarrow.Table.from_pylist(batch, schema))
-    return count
+        while batch := list(itertools.islice(rows, INDEX_BATCH)):
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
 
 
 def read_index(path: str | os.PathLike) -> dict[tuple[str, str], bytes]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from huggingface_hub import HfApi
+
 from tem_data.errors import TemDataError
 from tem_data.hub.rows import Change
 
@@ -35,6 +37,12 @@ def parse_version(text: str) -> Version:
 def versions_of(tags: Iterable[str]) -> list[Version]:
     """The versions among the tags of a repository, in ascending order."""
     return sorted(parse_version(tag) for tag in tags if re.fullmatch(r"v\d+\.\d+\.\d+", tag))
+
+
+def published_versions(repository: str, repo_type: str) -> dict[Version, str]:
+    """The versions of a repository on the Hub, each with its commit. Raises as huggingface_hub."""
+    tags = {tag.name: tag.target_commit for tag in HfApi().list_repo_refs(repository, repo_type=repo_type).tags}
+    return {version: tags[str(version)] for version in versions_of(tags)}
 
 
 def next_version(last: Version | None, changes: Iterable[Change]) -> Version:

@@ -4,9 +4,12 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect
 
 ALWAYS = 10**9
 ANSWERS = {
@@ -88,11 +91,10 @@ class Faulty:
         if fault.what in ANSWERS:
             await exchange.refuse()
             return
-        try:
+        # What a cut raises ends the request; anything else is an error of the server.
+        cut = (ConnectionError, ClientDisconnect) if fault.what.startswith("cut") else ()
+        with suppress(*cut):
             await self.app(scope, exchange.receive, exchange.send)
-        except Exception:
-            if not fault.what.startswith("cut"):
-                raise
 
 
 class Exchange:
