@@ -187,17 +187,28 @@ class Offset(nn.Module):
         return self.velocity
 
 
-def test_loss_weighs_defects_and_withholds_masks():
+@pytest.mark.parametrize("times, told", [([10, 999], 1), ([930, 10], 1), ([931, 10], 0)])
+def test_loss_weighs_defects_that_are_told_and_withholds_masks(times, told):
     masks = np.zeros((2, 8, 8), np.uint8)
-    masks[0, :4, :4] = 1
+    masks[:, :4, :4] = 1
     rng = np.random.default_rng(0)
     latents, noise = (rng.standard_normal((2, 3, 2, 2), dtype=np.float32) for _ in range(2))
-    times, dropped = np.array([10, 999]), np.array([False, True])
+    times, dropped = np.array(times), np.array([False, True])
     model = Offset(*map(torch.from_numpy, (latents, noise, times)))
-    loss = DenoisingLoss(torch.from_numpy(latents), asked(masks), 1, 4, 3.0, noise_scheduler())
-    # Of eight latent pixels one is all defect, and weighs four times as much.
-    assert loss(model, np.arange(2), noise, times, dropped).item() == pytest.approx((7 + 4) / 8, rel=1e-5)
+    loss = DenoisingLoss(torch.from_numpy(latents), asked(masks), 1, 4, 3.0, 930, noise_scheduler())
+    # Of eight latent pixels two are all defect; one that is told weighs four times as much.
+    assert loss(model, np.arange(2), noise, times, dropped).item() == pytest.approx((8 + 3 * told) / 8, rel=1e-5)
     assert (model.condition[0] >= 0).all() and (model.condition[1] == NO_MASK).all()
+
+
+@pytest.mark.parametrize("time, told", [(930, True), (931, False)])
+def test_where_the_grey_level_is_decided_the_denoiser_does_not_see_the_mask(time, told):
+    model, rng = build_denoiser(LDMSettings(**LDM | dict(steps=1)), 3, 1, 8, False, 0), np.random.default_rng(0)
+    latents, condition = (torch.from_numpy(rng.random((2, n, 8, 8), np.float32)) for n in (3, 8))
+    sizes, blind = torch.ones(2), torch.full_like(condition, NO_MASK)
+    with torch.no_grad():
+        seen, unseen = (model(latents, torch.tensor([time, 931]), mask, sizes) for mask in (condition, blind))
+    np.testing.assert_array_equal((seen != unseen).flatten(1).any(1), [told, False])
 
 
 def test_settings_are_checked():
@@ -219,7 +230,7 @@ def short_ldm(workdir: Path, **changes) -> tuple[MaskDenoiser, list]:
     return train_ldm(untrained_autoencoder(), pairs, pairs, 1, settings | changes, workdir, 5)
 
 
-GOLDEN = [2.433419, 2.420683, 2.170618, 2.168157, 1.815832, 1.821617, 1.592494]
+GOLDEN = [2.102269, 2.076628, 1.739966, 1.908293, 1.432972, 1.468161, 1.367459]
 
 
 def test_killed_training_ends_with_the_same_bytes(tmp_path, monkeypatch):

@@ -30,16 +30,17 @@ class LDMSettings(TrainingSettings):
 
     A level of the U-Net for each entry of `block_out_channels`, each half as
     fine as the one before, with `layers_per_block` residual layers and, where
-    `attention` says so, self-attention. The loss of a latent pixel weighs
-    1 + `foreground_weight` · (share of defects in it). `conditioning` is as
-    MaskDenoiser says. In a share `mask_dropout`
-    of the patches the mask is withheld, which guidance needs.
+    `attention` says so, self-attention. `conditioning` and `blind_above` are as
+    MaskDenoiser says. In a share `mask_dropout` of the patches the mask is
+    withheld, which guidance needs. Where the network is told the mask, the loss
+    of a latent pixel weighs 1 + `foreground_weight` · (share of defects in it).
     """
 
     block_out_channels: Sequence[int] = (64, 128, 192)
     attention: Sequence[bool] = (False, False, True)
     layers_per_block: int = 1
     conditioning: str = "spade"
+    blind_above: int = 930
     foreground_weight: float = 3.0
     mask_dropout: float = 0.1
 
@@ -51,6 +52,10 @@ class MaskDenoiser(ModelMixin, ConfigMixin):
     paper; with "spade" it also sets the scale and shift of every normalisation
     of the residual layers (Park et al. 2019, SPADE), at the resolution that the
     layer has. `pixel_size`: the network is told nm per px.
+
+    At times above `blind_above`, of 1,000, it is not told the mask. There the
+    grey level of the whole picture is decided, and of few micrographs the mask
+    would only give away which one it is of.
     """
 
     @register_to_config
@@ -62,6 +67,7 @@ class MaskDenoiser(ModelMixin, ConfigMixin):
         attention: Sequence[bool] = (False, False, True),
         layers_per_block: int = 1,
         conditioning: str = "spade",
+        blind_above: int = 930,
         pixel_size: bool = False,
     ):
         super().__init__()
@@ -93,6 +99,7 @@ class MaskDenoiser(ModelMixin, ConfigMixin):
         self, latents: torch.Tensor, times: torch.Tensor, condition: torch.Tensor, nm_per_px: torch.Tensor
     ) -> torch.Tensor:
         """The velocity (N, C, h, w) of noisy latents at `times` (N,) under `mask_condition` and `nm_per_px` (N,)."""
+        condition = torch.where(times.reshape(-1, 1, 1, 1) > self.config.blind_above, NO_MASK, condition)
         scales, features = {}, condition
         for layer in self.pyramid:
             features = layer(features)
@@ -151,10 +158,11 @@ def build_denoiser(
             f"params.yaml, ldm: block_out_channels has {levels} levels; expected as many entries in attention (it has "
             f"{len(settings.attention)}) and latents ({side} px) that can be halved {levels - 1} times"
         )
-    shape = settings.block_out_channels, settings.attention, settings.layers_per_block, settings.conditioning
+    shape = settings.block_out_channels, settings.attention, settings.layers_per_block
+    told = settings.conditioning, settings.blind_above, pixel_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        denoiser = MaskDenoiser(latent_channels, n_classes, *shape, pixel_size)
+        denoiser = MaskDenoiser(latent_channels, n_classes, *shape, *told)
     return denoiser.to(memory_format=torch.channels_last)
 
 
@@ -181,6 +189,7 @@ class DenoisingLoss:
     n_classes: int
     factor: int
     foreground_weight: float
+    blind_above: int
     scheduler: DDPMScheduler
 
     def __call__(
@@ -192,8 +201,10 @@ class DenoisingLoss:
         noise_, times_ = torch.from_numpy(noise).to(device), torch.from_numpy(times).to(device)
         asked = self.asked.take(chosen)
         condition = mask_condition(asked.masks, asked.edges, self.n_classes, self.factor, device)
-        weight = 1 + self.foreground_weight * defect_share(condition)
-        condition[torch.from_numpy(dropped).to(device)] = NO_MASK
+        withheld = torch.from_numpy(dropped).to(device)
+        told = ~withheld & (times_ <= self.blind_above)
+        weight = 1 + self.foreground_weight * defect_share(condition) * told.view(-1, 1, 1, 1)
+        condition[withheld] = NO_MASK
         noisy = self.scheduler.add_noise(latents, noise_, times_)
         velocity = self.scheduler.get_velocity(latents, noise_, times_)
         predicted = model(noisy, times_, condition, torch.from_numpy(asked.nm_per_px).to(device))
@@ -227,9 +238,9 @@ def train_ldm(
     options = read_settings(LDMSettings, settings, "ldm")
 
     def loss_on(pairs: Pairs) -> DenoisingLoss:
-        weight = options.foreground_weight
+        told = options.foreground_weight, options.blind_above
         latents = autoencoder.encode(pairs.images)
-        return DenoisingLoss(latents, pairs.asked, n_classes, autoencoder.factor, weight, noise_scheduler())
+        return DenoisingLoss(latents, pairs.asked, n_classes, autoencoder.factor, *told, noise_scheduler())
 
     loss = loss_on(train)
     val_loss = loss_on(validation.take(evenly_spaced(len(validation.images), options.validation_patches)))

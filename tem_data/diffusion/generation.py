@@ -43,7 +43,7 @@ class GenerationSettings:
 
     scheduler: str | None = None
     num_inference_steps: int = 20
-    guidance_scale: float = 1.0
+    guidance_scale: float = 1.5
     batch_size: int | None = None
     shard_rows: int = 256
 
