@@ -34,7 +34,8 @@ VARIANTS = {
     "default": ({}, {}),
     "mask with the latents only (concat)": ({"conditioning": "concat"}, {}),
     "no foreground weight": ({"foreground_weight": 0.0}, {}),
-    "guidance 1.5": ({}, {"guidance_scale": 1.5}),
+    "mask told at all times": ({"blind_above": 999}, {}),
+    "no guidance": ({}, {"guidance_scale": 1.0}),
     "guidance 2": ({}, {"guidance_scale": 2.0}),
     "200 steps": ({}, {"num_inference_steps": 200}),
 }

@@ -76,6 +76,13 @@ def test_no_mask_is_not_an_empty_mask(pipeline):
     assert not same_up_to_rounding(guided, free)
 
 
+@pytest.mark.parametrize("steps, begun", [(1, False), (4, True)])  # the one step is taken at time 999
+def test_guidance_begins_once_the_grey_level_is_decided(pipeline, steps, begun):
+    masks = toy(1, 3).asked.masks
+    plain, guided = (pipeline(masks, [0], num_inference_steps=steps, guidance_scale=scale) for scale in (1.0, 3.0))
+    assert same_up_to_rounding(plain, guided) != begun
+
+
 def test_grain_is_drawn_from_the_seed(pipeline):
     masks, autoencoder = toy(1, 3).asked.masks, pipeline.autoencoder
     bare = MaskToMicrographPipeline(**pipeline.components | {"grain": None}, **configuration(pipeline))
