@@ -83,6 +83,13 @@ def test_guidance_begins_once_the_grey_level_is_decided(pipeline, steps, begun):
     assert same_up_to_rounding(plain, guided) != begun
 
 
+def test_many_steps_begin_with_several_of_one_time(pipeline):
+    masks = toy(1, 3).asked.masks
+    few, many = (pipeline(masks, [0], num_inference_steps=steps).astype(float) for steps in (50, 200))
+    times = pipeline.scheduler.timesteps
+    assert times[0] == times[1] and np.corrcoef(few.ravel(), many.ravel())[0, 1] > 0.9
+
+
 def test_grain_is_drawn_from_the_seed(pipeline):
     masks, autoencoder = toy(1, 3).asked.masks, pipeline.autoencoder
     bare = MaskToMicrographPipeline(**pipeline.components | {"grain": None}, **configuration(pipeline))

@@ -187,6 +187,8 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         sizes = torch.from_numpy(asked.nm_per_px).to(device)
         latents = _noise(seeds, (autoencoder.latent_channels, *condition.shape[2:])).to(device)
         self.scheduler.set_timesteps(steps, device=device)
+        if hasattr(self.scheduler, "set_begin_index"):  # many steps begin with several of one rounded time
+            self.scheduler.set_begin_index(0)
         latents = latents * self.scheduler.init_noise_sigma
         for time in self.scheduler.timesteps:
             scaled = self.scheduler.scale_model_input(latents, time).to(dtype)
