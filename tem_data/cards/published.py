@@ -31,7 +31,8 @@ def published_card(
 ) -> str:
     """README.md of a version, from the card `text` that the stage rendered; the same bytes for the same input.
 
-    `repository` is `org/name`. Of `manifest` it reads `kind`, `version`, `made_by` and `changes` (`since`, and by group how many rows or files were added, removed and altered). `head` overrides metadata.
+    `repository` is `org/name`. Of `manifest` it reads `kind`, `version`, `made_by` and `changes` (`since`, and by group
+    how many rows or files were added, removed and altered). `head` overrides metadata.
     `about`, as `split 1, n = 10, run 1, EXP+GEN`, says which model of the study this is; the model-index keeps its
     results alone. `figures` are pictures by caption, as of `with_figures`.
     Raises TemDataError where the card is not one of the stage, or has no results of that model.
