@@ -101,7 +101,7 @@ def main() -> None:
     args, jobs = parser.parse_args(), {}
     for dtype in PRECISIONS:
         for count in (1, args.images):
-            for sampling in (("DDIM", 200, 1), ("DPM-Solver++", 20, 1), ("DPM-Solver++", 20, 2)):
+            for sampling in (("DDIM", 200, 1), ("DPM-Solver++", 20, 1), ("DPM-Solver++", 20, 1.5)):
                 name = "a picture, {}, {} steps, guidance {}, {} at once, {}".format(*sampling, count, dtype)
                 jobs[name] = partial(paint, args.ldm, dtype, *sampling, count)
         for conditioning in ("concat", "spade"):
