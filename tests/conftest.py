@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.hub.server import HubServer
+
+os.environ["DVC_NO_ANALYTICS"] = "1"  # of DVC's own projects that tests make
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -24,7 +24,6 @@ def run(folder: Path, *command: str) -> str:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
-        "DVC_NO_ANALYTICS": "1",
         "GIT_CONFIG_COUNT": "2",
         **{"GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "test"},
         **{"GIT_CONFIG_KEY_1": "user.email", "GIT_CONFIG_VALUE_1": "test@localhost"},
