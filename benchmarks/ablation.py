@@ -33,7 +33,6 @@ from tem_data.scoring.evaluation import read_evaluation
 VARIANTS = {
     "default": ({}, {}),
     "mask with the latents only (concat)": ({"conditioning": "concat"}, {}),
-    "no foreground weight": ({"foreground_weight": 0.0}, {}),
     "mask told at all times": ({"blind_above": 999}, {}),
     "no guidance": ({}, {"guidance_scale": 1.0}),
     "guidance 2": ({}, {"guidance_scale": 2.0}),

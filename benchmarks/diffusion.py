@@ -71,8 +71,7 @@ def train(conditioning: str, dtype: str) -> float:
     """Seconds a step, forwards and backwards."""
     pipeline, rng, patches = untrained(conditioning=conditioning), np.random.default_rng(0), np.arange(TRAINING_BATCH)
     unet, frozen, asked = pipeline.unet.to(DEVICE).train(), pipeline.autoencoder, empty_masks(TRAINING_BATCH)
-    told = 3.0, unet.config.blind_above
-    loss = DenoisingLoss(frozen.encode(asked.masks), asked, len(CLASSES), frozen.factor, *told, noise_scheduler())
+    loss = DenoisingLoss(frozen.encode(asked.masks), asked, len(CLASSES), frozen.factor, noise_scheduler())
     optimizer = torch.optim.AdamW(unet.parameters())
 
     def step() -> None:

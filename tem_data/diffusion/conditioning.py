@@ -80,11 +80,6 @@ def _check(masks: np.ndarray, edges: np.ndarray, n_classes: int, factor: int) ->
         )
 
 
-def defect_share(condition: torch.Tensor) -> torch.Tensor:
-    """Share of all defects in each latent pixel, (N, 1, h, w), from `mask_condition`."""
-    return condition[:, :-4].sum(1, keepdim=True) / 4
-
-
 def instance_edges(instances: np.ndarray) -> np.ndarray:
     """Where a pixel of (…, H, W) ids differs from one of its four neighbours, bool.
 

@@ -15,7 +15,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, Asked, Pairs, defect_share, mask_condition, pixel_size_code
+from tem_data.diffusion.conditioning import NO_MASK, Asked, Pairs, mask_condition, pixel_size_code
 from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit
 from tem_data.errors import TemDataError
 from tem_data.settings import read_settings
@@ -32,8 +32,7 @@ class LDMSettings(TrainingSettings):
     fine as the one before, with `layers_per_block` residual layers and, where
     `attention` says so, self-attention. `conditioning` and `blind_above` are as
     MaskDenoiser says. In a share `mask_dropout` of the patches the mask is
-    withheld, which guidance needs. Where the network is told the mask, the loss
-    of a latent pixel weighs 1 + `foreground_weight` · (share of defects in it).
+    withheld, which guidance needs.
     """
 
     block_out_channels: Sequence[int] = (64, 128, 192)
@@ -41,7 +40,6 @@ class LDMSettings(TrainingSettings):
     layers_per_block: int = 1
     conditioning: str = "spade"
     blind_above: int = 930
-    foreground_weight: float = 3.0
     mask_dropout: float = 0.1
 
 
@@ -182,14 +180,12 @@ def noise_scheduler() -> DDPMScheduler:
 
 @dataclass(frozen=True)
 class DenoisingLoss:
-    """The weighted squared error of the predicted velocity, on cached latents and what was asked for them."""
+    """The mean squared error of the predicted velocity, on cached latents and what was asked for them."""
 
     latents: torch.Tensor
     asked: Asked
     n_classes: int
     factor: int
-    foreground_weight: float
-    blind_above: int
     scheduler: DDPMScheduler
 
     def __call__(
@@ -201,14 +197,11 @@ class DenoisingLoss:
         noise_, times_ = torch.from_numpy(noise).to(device), torch.from_numpy(times).to(device)
         asked = self.asked.take(chosen)
         condition = mask_condition(asked.masks, asked.edges, self.n_classes, self.factor, device)
-        withheld = torch.from_numpy(dropped).to(device)
-        told = ~withheld & (times_ <= self.blind_above)
-        weight = 1 + self.foreground_weight * defect_share(condition) * told.view(-1, 1, 1, 1)
-        condition[withheld] = NO_MASK
+        condition[torch.from_numpy(dropped).to(device)] = NO_MASK
         noisy = self.scheduler.add_noise(latents, noise_, times_)
         velocity = self.scheduler.get_velocity(latents, noise_, times_)
         predicted = model(noisy, times_, condition, torch.from_numpy(asked.nm_per_px).to(device))
-        return (weight * (predicted.float() - velocity) ** 2).mean()
+        return nn.functional.mse_loss(predicted.float(), velocity)
 
     def draw(self, rng: np.random.Generator, chosen: np.ndarray, dropout: float) -> tuple[np.ndarray, ...]:
         """Noise, timesteps and which masks to withhold, for the patches `chosen`."""
@@ -238,9 +231,8 @@ def train_ldm(
     options = read_settings(LDMSettings, settings, "ldm")
 
     def loss_on(pairs: Pairs) -> DenoisingLoss:
-        told = options.foreground_weight, options.blind_above
         latents = autoencoder.encode(pairs.images)
-        return DenoisingLoss(latents, pairs.asked, n_classes, autoencoder.factor, *told, noise_scheduler())
+        return DenoisingLoss(latents, pairs.asked, n_classes, autoencoder.factor, noise_scheduler())
 
     loss = loss_on(train)
     val_loss = loss_on(validation.take(evenly_spaced(len(validation.images), options.validation_patches)))
