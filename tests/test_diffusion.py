@@ -188,6 +188,7 @@ class Offset(nn.Module):
 
 def test_loss_is_the_squared_error_of_the_velocity_and_withholds_masks():
     masks = np.zeros((2, 8, 8), np.uint8)
+    masks[:, :4, :4] = 1
     rng = np.random.default_rng(0)
     latents, noise = (rng.standard_normal((2, 3, 2, 2), dtype=np.float32) for _ in range(2))
     times, dropped = np.array([10, 999]), np.array([False, True])

@@ -24,7 +24,7 @@ def test_squares_are_painted_where_they_are_asked_on_any_size(pipeline, height, 
     masks = toy(4, 3, height, width).asked.masks
     images = pipeline(masks, range(4), num_inference_steps=10)
     assert images.shape == masks.shape and images.dtype == np.uint8
-    assert images[masks == 1].mean() < images[masks == 0].mean() - 30
+    assert images[masks == 1].mean() < images[masks == 0].mean() - 60
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 2.0])

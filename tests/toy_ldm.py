@@ -60,7 +60,7 @@ def trained() -> tuple[Autoencoder, MaskToMicrographPipeline, History, History]:
     train, validation = toy(64, 0), toy(16, 1)
     with TemporaryDirectory() as work, patch.object(grain, "STEPS", 40):
         autoencoder, history = train_autoencoder(train.images, validation.images, AUTOENCODER, f"{work}/ae", 0)
-        unet, ldm_history = train_ldm(autoencoder, train, validation, 1, LDM, f"{work}/ldm", 0)
+        unet, ldm_history = train_ldm(autoencoder, train, validation, 1, LDM, f"{work}/ldm", 1)
     return autoencoder, MaskToMicrographPipeline.assemble(unet, autoencoder, ["square"], 0.5), history, ldm_history
 
 
