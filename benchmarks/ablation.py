@@ -17,17 +17,17 @@ import numpy as np
 import yaml
 
 from tem_data.cards.tables import markdown_table
+from tem_data.core.micrograph import Micrograph
+from tem_data.core.places import Cell
+from tem_data.core.schema import read_classes, read_dataset
 from tem_data.diffusion import MaskToMicrographPipeline, load_autoencoder, train_ldm
-from tem_data.diffusion.conditioning import Asked
-from tem_data.diffusion.datasets import asked_of, read_pairs
-from tem_data.diffusion.training import evenly_spaced
+from tem_data.diffusion.conditioning import Conditioning
+from tem_data.diffusion.datasets import conditioning_of, read_pairs
 from tem_data.fidelity import compare_pictures
 from tem_data.fidelity.adherence import Adherence, judge, paired_difference, panel_of
 from tem_data.fidelity.judges import load_judges
-from tem_data.micrograph import Micrograph
-from tem_data.places import Cell
-from tem_data.schema import read_classes, read_dataset
 from tem_data.scoring.evaluation import read_evaluation
+from tem_data.training.loop import evenly_spaced
 
 # By name: settings of the training that differ, and of the sampler.
 VARIANTS = {
@@ -69,7 +69,9 @@ class Trial:
         self.real, self.held_out = (list(read_dataset(patches, split)) for split in ("train", "validation"))
         drawn = list(read_dataset(project / cell.folder / "masks"))
         self.masks = [drawn[i] for i in evenly_spaced(len(drawn), masks)]
-        self.asked = Asked(*map(np.stack, zip(*(asked_of(mask, self.names) for mask in self.masks))))
+        self.conditioning = Conditioning(
+            *map(np.stack, zip(*(conditioning_of(mask, self.names) for mask in self.masks), strict=True))
+        )
         evaluation = read_evaluation(self.params["evaluate"])
         self.panel = panel_of(load_judges(project / cell.data / "judges"), self.held_out, self.names, *evaluation)
         self.autoencoder = load_autoencoder(project / cell.data / "autoencoder")
@@ -79,8 +81,8 @@ class Trial:
     def row(self, training: dict, sampler: dict) -> dict:
         """Adherence, contrast and texture of a variant, and its adherence less that of the first one."""
         pipeline = self._trained(training) if training else self.ldm
-        images = pipeline.paint(self.asked, range(len(self.masks)), **sampler)
-        painted = [replace(mask, image=image) for mask, image in zip(self.masks, images)]
+        images = pipeline.paint(self.conditioning, range(len(self.masks)), **sampler)
+        painted = [replace(mask, image=image) for mask, image in zip(self.masks, images, strict=True)]
         judged = judge(self.panel, painted)
         self.first = self.first or judged
         return {

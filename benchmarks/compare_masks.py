@@ -13,14 +13,14 @@ from pathlib import Path
 import yaml
 from published_sampler import fit_published, published_mask
 
-from tem_data.files import read_table
-from tem_data.importing import import_micrographs
+from tem_data.core.files import read_table
+from tem_data.core.micrograph import Micrograph
+from tem_data.importing.micrographs import import_micrographs
 from tem_data.mask_comparison import compare_masks, describe, measure_masks
+from tem_data.masks.sampler import MaskSampler
 from tem_data.masks.settings import MaskSettings
-from tem_data.micrograph import Micrograph
-from tem_data.patches import ignore_slivers, tiles
-from tem_data.sampler import MaskSampler
-from tem_data.shapes import fit_shapes
+from tem_data.masks.shapes import fit_shapes
+from tem_data.patches.cutting import ignore_slivers, tiles
 
 SIZE, MIN_AREA_PX, CLASSES = 256, 20, ("100", "111", "bdot")
 

@@ -24,12 +24,12 @@ import torch
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from tem_data.core.settings import read_settings
 from tem_data.diffusion import Autoencoder, MaskToMicrographPipeline
 from tem_data.diffusion.autoencoder import AutoencoderSettings, build_autoencoder
-from tem_data.diffusion.conditioning import Asked
+from tem_data.diffusion.conditioning import Conditioning
 from tem_data.diffusion.denoiser import DenoisingLoss, LDMSettings, build_denoiser, noise_scheduler
 from tem_data.diffusion.grain import Grain
-from tem_data.settings import read_settings
 
 CONF = Path(__file__).parents[1] / "conf"
 SIZE, CLASSES, TRAINING_BATCH = 256, ("100", "111", "bdot"), 8
@@ -50,9 +50,9 @@ def untrained(**changes: str) -> MaskToMicrographPipeline:
     return MaskToMicrographPipeline.assemble(unet, frozen, CLASSES, 0.48)
 
 
-def empty_masks(count: int) -> Asked:
+def empty_masks(count: int) -> Conditioning:
     masks = np.zeros((count, SIZE, SIZE), np.uint8)
-    return Asked(masks, masks > 0, np.full(count, 0.48, np.float32))
+    return Conditioning(masks, masks > 0, np.full(count, 0.48, np.float32))
 
 
 def paint(ldm: str | None, dtype: str, sampler: str, steps: int, guidance: float, count: int) -> float:
@@ -70,8 +70,10 @@ def paint(ldm: str | None, dtype: str, sampler: str, steps: int, guidance: float
 def train(conditioning: str, dtype: str) -> float:
     """Seconds a step, forwards and backwards."""
     pipeline, rng, patches = untrained(conditioning=conditioning), np.random.default_rng(0), np.arange(TRAINING_BATCH)
-    unet, frozen, asked = pipeline.unet.to(DEVICE).train(), pipeline.autoencoder, empty_masks(TRAINING_BATCH)
-    loss = DenoisingLoss(frozen.encode(asked.masks), asked, len(CLASSES), frozen.factor, noise_scheduler())
+    unet, frozen, conditioning = pipeline.unet.to(DEVICE).train(), pipeline.autoencoder, empty_masks(TRAINING_BATCH)
+    loss = DenoisingLoss(
+        frozen.encode(conditioning.masks), conditioning, len(CLASSES), frozen.factor, noise_scheduler()
+    )
     optimizer = torch.optim.AdamW(unet.parameters())
 
     def step() -> None:
@@ -110,7 +112,7 @@ def main() -> None:
     print(f"{'':72}  seconds  of published  peak MiB")
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         results, published = pool.map(measure, jobs.values()), {}
-        for name, (seconds, peak) in zip(tqdm(jobs, "measure", leave=False), results):
+        for name, (seconds, peak) in zip(tqdm(jobs, "measure", leave=False), results, strict=True):
             first = published.setdefault(name.split(",")[0], seconds)
             tqdm.write(f"{name:72} {seconds:8.4f} {seconds / first:13.3f} {peak:9.0f}")
 

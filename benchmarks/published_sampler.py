@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tem_data.micrograph import Defect, Micrograph, defect_from_ellipse, paste
-from tem_data.shapes import ellipse_of
+from tem_data.core.micrograph import Defect, Micrograph, defect_from_ellipse, paste
+from tem_data.masks.shapes import ellipse_of
 
 TRIES = 100
 

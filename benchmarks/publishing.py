@@ -45,8 +45,8 @@ def peak_kb() -> int:
 
 def measured(pairs: int, side: int) -> list[dict]:
     """One line a step: seconds and peak memory, MB, beside those of a process that only imports."""
-    from tests.finished_project import finished_project
-    from tests.hub.server import HubServer
+    from tests.helpers.finished_project import finished_project
+    from tests.helpers.hub.server import HubServer
 
     rows = []
     with tempfile.TemporaryDirectory() as folder, HubServer(Path(folder, "hub")) as hub:
@@ -96,7 +96,7 @@ def load(project: Path) -> None:
 def push_to_hub(project: Path) -> None:
     from datasets import load_dataset
 
-    from tests.finished_project import CELL
+    from tests.helpers.finished_project import CELL
 
     load_dataset(str(project / CELL.folder / "pairs/exp_gen"), split="train").push_to_hub("org/pushed", private=True)
 

@@ -8,6 +8,7 @@ mask) draw the same kind of masks.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import resource
 import time
@@ -16,11 +17,11 @@ from multiprocessing import get_context
 import numpy as np
 from published_sampler import draw_published, fit_published, sample_published
 
+from tem_data.masks.sampler import BLOCK, MaskSampler
 from tem_data.masks.settings import MaskSettings
-from tem_data.patches import tiles
-from tem_data.sampler import BLOCK, MaskSampler
-from tem_data.shapes import fit_shapes
-from tem_data.simulate import simulate
+from tem_data.masks.shapes import fit_shapes
+from tem_data.patches.cutting import tiles
+from tem_data.simulation.micrographs import simulate
 
 SIZE, NM_PER_PX, DEFECTS, CLASSES = 256, 0.478516, 5.2, ("100", "111", "bdot")
 
@@ -56,11 +57,11 @@ def rate_of(processes: int, sampler: MaskSampler, count: int) -> tuple[float, fl
     context = get_context("fork")
     barrier, done = context.Barrier(processes), context.Queue()
     edges = (np.linspace(0, count // BLOCK, processes + 1).astype(int) * BLOCK).tolist()
-    shares = zip(edges[:-1], edges[1:])
+    shares = itertools.pairwise(edges)
     workers = [context.Process(target=_share, args=(sampler, *share, barrier, done)) for share in shares]
     for worker in workers:
         worker.start()
-    started, ended, spent = zip(*(done.get() for _ in workers))
+    started, ended, spent = zip(*(done.get() for _ in workers), strict=True)
     for worker in workers:
         worker.join()
     return edges[-1] / (max(ended) - min(started)), edges[-1] / sum(spent)

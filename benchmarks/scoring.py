@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as rle_ops
 
-from tem_data.micrograph import defect_from_ellipse
+from tem_data.core.micrograph import defect_from_ellipse
 from tem_data.scoring import THRESHOLDS, Rule, Scores, compare, labels_of, score_images
 from tem_data.scoring.labels import Labels
 
@@ -87,7 +87,7 @@ def main() -> None:
         truths, predictions = dataset(case, case.truths, 1), dataset(case, case.predictions, 2)
         ours, scores = timed(by_library, truths, predictions, repeats=3)
         plain, confusions = timed(by_pairs, truths, predictions, repeats=1)
-        assert all((s.counts.confusion == other).all() for s, other in zip(scores, confusions))
+        assert all((s.counts.confusion == other).all() for s, other in zip(scores, confusions, strict=True))
         print(
             f"{case.images} images of {case.side} px, {case.truths} truths, {case.predictions} predictions, "
             f"{len(scores)} scores: tem_data.scoring {ours:.2f} s, plain NumPy {plain:.2f} s, "

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from tem_data.sampler import MaskSampler
+from tem_data.shapes import fit_shapes
+from tem_data.simulate import simulate
 
 from tem_data.figures import colour_mask
 from tem_data.figures.pictures import class_keys
 from tem_data.figures.style import RC, legend
 from tem_data.masks.settings import MaskSettings
-from tem_data.sampler import MaskSampler
-from tem_data.shapes import fit_shapes
-from tem_data.simulate import simulate
 
 CLASSES, SIZE, MASKS, NM_PER_PX = ("100", "111", "bdot"), 256, 4, 0.6
 CONTROLS = (
@@ -47,7 +47,7 @@ def main() -> None:
         for k, control in enumerate(CONTROLS):
             row, first = k // 2, k % 2 * MASKS
             (batch,) = MaskSampler(shapes, MaskSettings(SIZE, **control)).batches(0, 0, MASKS)
-            for axes, mask in zip(panels[row, first : first + MASKS], batch.class_masks):
+            for axes, mask in zip(panels[row, first : first + MASKS], batch.class_masks, strict=True):
                 axes.imshow(colour_mask(mask, CLASSES), interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
             panels[row, first].set_title(label(control), loc="left")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pipelines.common import read_params, stage
 from tem_data.cards import render_cards
-from tem_data.files import whole
-from tem_data.places import CARDS, RESULTS
+from tem_data.core.files import atomic_write
+from tem_data.core.places import CARDS, RESULTS
 
 
 def main() -> None:
     cards = render_cards(RESULTS, "cards/templates", read_params())
-    with whole(CARDS) as draft:
+    with atomic_write(CARDS) as draft:
         draft.mkdir()
         for name, text in cards.items():
             (draft / name).write_text(text, encoding="utf-8")

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from tem_data.errors import TemDataError
-from tem_data.splits import ALL
-from tem_data.study import check_arms
+from tem_data.core.errors import TemDataError
+from tem_data.core.places import ALL
+from tem_data.study.arms import check_arms
 
 
 def read_params() -> dict[str, Any]:

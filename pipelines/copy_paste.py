@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.copy_paste import copy_paste_patches
-from tem_data.importing import classes_of
-from tem_data.places import Cell
-from tem_data.schema import read_dataset, write_dataset
+from tem_data.core.places import Cell
+from tem_data.core.schema import read_dataset, write_dataset
+from tem_data.importing.micrographs import classes_of
+from tem_data.patches.copy_paste import copy_paste_patches
 
 
 def main() -> None:

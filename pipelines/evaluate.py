@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.files import write_json, write_table
-from tem_data.formats.coco import read_results
-from tem_data.importing import classes_of
+from tem_data.coco.instances import read_results
+from tem_data.core.files import write_json, write_table
+from tem_data.core.places import Cell
+from tem_data.core.schema import read_dataset
+from tem_data.core.settings import read_settings
+from tem_data.importing.micrographs import classes_of
 from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, Materials, measure
-from tem_data.places import Cell
-from tem_data.schema import read_dataset
 from tem_data.scoring.evaluation import Evaluation, evaluate, read_evaluation
-from tem_data.settings import read_settings
-from tem_data.study import ARMS, HEADLINE, details, headline, sweep_rows
+from tem_data.study.arms import ARMS
+from tem_data.study.tables import HEADLINE, details, headline, sweep_rows
 
 
 def main() -> None:

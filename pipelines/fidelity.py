@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
+from tem_data.core.files import atomic_write, write_json
+from tem_data.core.places import Cell
+from tem_data.core.schema import read_dataset
 from tem_data.diffusion.autoencoder import load_autoencoder
-from tem_data.files import whole, write_json
-from tem_data.importing import classes_of
-from tem_data.places import Cell
-from tem_data.schema import read_dataset
+from tem_data.importing.micrographs import classes_of
 from tem_data.scoring.evaluation import read_evaluation
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     autoencoder = load_autoencoder(cell.data / "autoencoder")
     simulated = " (simulated micrographs)" if training[0].origin == "builtin" else ""
     title = f"Generated pictures of split {cell.split}, n = {cell.size}, run {cell.run}{simulated}"
-    with whole(cell.folder / "fidelity") as draft:
+    with atomic_write(cell.folder / "fidelity") as draft:
         draft.mkdir()
         summary = measure_fidelity(draft, training, validation, generated, autoencoder, panel, cell.seed, title)
         write_json(cell.results / "fidelity.json", summary)

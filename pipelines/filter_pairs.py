@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
+from tem_data.core.files import write_json
+from tem_data.core.places import Cell
+from tem_data.core.settings import read_settings
 from tem_data.fidelity.filtering import FilterSettings, write_filtered
-from tem_data.files import write_json
-from tem_data.places import Cell
-from tem_data.settings import read_settings
 
 
 def main() -> None:

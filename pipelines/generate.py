@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
+from tem_data.core.files import is_main_process, move, work_folder
+from tem_data.core.places import Cell
 from tem_data.diffusion.datasets import generate_pairs
-from tem_data.files import is_main_process, move, work_folder
-from tem_data.places import Cell
 
 
 def main() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pipelines.common import read_params, stage
-from tem_data.errors import TemDataError
-from tem_data.files import write_json, write_table
-from tem_data.formats import Quarantine
-from tem_data.importing import classes_of, import_micrographs
-from tem_data.micrograph import Micrograph, count_by_class
-from tem_data.places import MICROGRAPHS, RESULTS
-from tem_data.scenes import Overlap, with_scenes
-from tem_data.schema import write_micrographs
-from tem_data.simulate import simulate
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import write_json, write_table
+from tem_data.core.micrograph import Micrograph, count_by_class
+from tem_data.core.places import MICROGRAPHS, RESULTS
+from tem_data.core.schema import write_micrographs
+from tem_data.importing.micrographs import classes_of, import_micrographs
+from tem_data.importing.quarantine import Quarantine
+from tem_data.simulation.micrographs import simulate
+from tem_data.splits.scenes import SharedField, with_scenes
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         raise TemDataError("import: no micrograph is left; results/quarantine.csv says why")
     micrographs, overlaps = with_scenes(micrographs, params["import"]["min_overlap"])
     write_micrographs(MICROGRAPHS, micrographs, classes_of(params), "Whole micrographs.")
-    write_table(RESULTS / "overlaps.csv", [o._asdict() for o in overlaps], Overlap._fields)
+    write_table(RESULTS / "overlaps.csv", [o._asdict() for o in overlaps], SharedField._fields)
     report = {
         "micrographs": len(micrographs),
         "scenes": len({m.scene for m in micrographs}),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.files import whole, write_json
-from tem_data.formats.coco import coco_results
-from tem_data.importing import classes_of
-from tem_data.places import Cell
-from tem_data.schema import read_dataset
+from tem_data.coco.instances import coco_results
+from tem_data.core.files import atomic_write, write_json
+from tem_data.core.places import Cell
+from tem_data.core.schema import read_dataset
+from tem_data.importing.micrographs import classes_of
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     args = parse_cell("split", "size", "run", "arm")
     cell, classes = Cell(args.split, args.size, args.run), classes_of(read_params())
     detector = load_detector(cell.folder / args.arm)
-    with whole(cell.folder / "found" / args.arm) as draft:
+    with atomic_write(cell.folder / "found" / args.arm) as draft:
         for role in ("validation", "test"):
             tiles = list(read_dataset(cell.data / "patches", role))
             found = predict_patches(detector, [tile.image for tile in tiles])

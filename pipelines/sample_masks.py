@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.importing import classes_of
+from tem_data.core.places import Cell
+from tem_data.core.schema import count_rows, write_dataset
+from tem_data.core.settings import read_settings
+from tem_data.importing.micrographs import classes_of
+from tem_data.masks.sampler import MaskSampler
 from tem_data.masks.settings import MaskSettings
-from tem_data.patches import ignore_slivers
-from tem_data.places import Cell
-from tem_data.sampler import MaskSampler
-from tem_data.schema import count_rows, write_dataset
-from tem_data.settings import read_settings
-from tem_data.shapes import load_shapes
+from tem_data.masks.shapes import load_shapes
+from tem_data.patches.cutting import ignore_slivers
 
 
 def main() -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pipelines.common import read_params, stage
-from tem_data.files import write_json, write_table
-from tem_data.places import MICROGRAPHS, RESULTS, SPLITS
-from tem_data.scenes import leaking_pairs
-from tem_data.schema import read_dataset
-from tem_data.settings import read_settings
-from tem_data.split_schemes import SplitSettings, describe_splits, make_splits
-from tem_data.splits import cut_scenes, numbers_of_splits, random_image_split
+from tem_data.core.files import write_json, write_table
+from tem_data.core.places import MICROGRAPHS, RESULTS, SPLIT_TABLE
+from tem_data.core.schema import read_dataset
+from tem_data.core.settings import read_settings
+from tem_data.splits.scenes import leaking_pairs
+from tem_data.splits.schemes import SplitSettings, describe_splits, make_splits
+from tem_data.splits.table import cut_scenes, numbers_of_splits, random_image_split
 
 
 def main() -> None:
     section = read_params()["split"]
     settings = {key: value for key, value in section.items() if key != "watch"}
     rows = make_splits(read_settings(SplitSettings, settings, "split"), read_dataset(MICROGRAPHS))
-    write_table(SPLITS, rows, list(dict.fromkeys(column for row in rows for column in row)))
+    write_table(SPLIT_TABLE, rows, list(dict.fromkeys(column for row in rows for column in row)))
     for line in describe_splits(rows):
         print(line)
     write_json(RESULTS / "leaks.json", leaks(rows))

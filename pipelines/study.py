@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.common import read_params, stage
-from tem_data.files import whole, write_table
-from tem_data.places import RESULTS
-from tem_data.study import gains, read_runs
-from tem_data.study_report import draw_study, print_gains, write_study_report
+from tem_data.core.files import atomic_write, write_table
+from tem_data.core.places import RESULTS
+from tem_data.study.report import draw_study, print_gains, write_study_report
+from tem_data.study.tables import gains, read_runs
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     runs = read_runs(RESULTS, params["study"])
     rows = gains(runs)
     scores = [run.scores for run in runs]
-    with whole(RESULTS / "study") as draft:
+    with atomic_write(RESULTS / "study") as draft:
         draft.mkdir()
         write_table(draft / "scores.csv", scores, list(dict.fromkeys(key for row in scores for key in row)))
         write_table(draft / "gains.csv", rows, list(rows[0]) if rows else ["split", "size", "arm", "score"])

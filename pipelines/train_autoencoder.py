@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
+from tem_data.core.files import is_main_process, work_folder, write_json
+from tem_data.core.places import Cell
 from tem_data.diffusion.autoencoder import psnr, save_autoencoder
 from tem_data.diffusion.datasets import autoencoder_for, read_pairs
-from tem_data.files import is_main_process, work_folder, write_json
-from tem_data.places import Cell
 
 
 def main() -> None:

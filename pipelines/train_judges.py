@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.files import work_folder
-from tem_data.importing import classes_of
-from tem_data.places import Cell
-from tem_data.schema import read_dataset
+from tem_data.core.files import work_folder
+from tem_data.core.places import Cell
+from tem_data.core.schema import read_dataset
+from tem_data.importing.micrographs import classes_of
 
 
 def main() -> None:

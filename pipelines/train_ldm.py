@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
+from tem_data.core.files import is_main_process, work_folder, write_table
+from tem_data.core.places import Cell
 from tem_data.diffusion.autoencoder import load_autoencoder
 from tem_data.diffusion.datasets import ldm_for, save_ldm
-from tem_data.files import is_main_process, work_folder, write_table
-from tem_data.places import Cell
 
 COLUMNS = ("step", "loss", "val_loss", "memorisation_ratio", "stopped")
 

@@ -23,12 +23,12 @@ import numpy as np
 from pycocotools import mask as rle_ops
 from tqdm import tqdm
 
-from tem_data.errors import TemDataError
-from tem_data.files import whole, write_json
-from tem_data.formats.coco import coco_truth
-from tem_data.micrograph import Micrograph, paste
-from tem_data.rle import to_rle
-from tem_data.schema import Classes, from_row
+from tem_data.coco.instances import coco_truth
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write, write_json
+from tem_data.core.micrograph import Micrograph, paste
+from tem_data.core.rle import to_rle
+from tem_data.core.schema import Classes, from_row
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,7 @@ class Targets:
         rest = {name: _plain(row[name]) for name in row if name in DESCRIBING}
         where = rest["micrograph_id"]
         image, mask = _pixels(row["image"], f"{where}: image"), _pixels(row["mask"], f"{where}: mask")
-        if mask is None or image is not None and image.shape != mask.shape:
+        if mask is None or (image is not None and image.shape != mask.shape):
             found = "none" if mask is None else f"one of {mask.shape}"
             raise TemDataError(f"{where}: expected a mask of the picture's size, found {found}; take the row out")
         objects = self._objects(row["objects"], mask.shape, where)
@@ -140,7 +140,7 @@ class Targets:
         micrograph = _with_picture(self.to_micrograph(row))
         taught = [defect for defect in micrograph.defects if not defect.ignore]
         masks = np.zeros((len(taught), *micrograph.shape), np.uint8)
-        for mask, defect in zip(masks, taught):
+        for mask, defect in zip(masks, taught, strict=True):
             paste(mask, defect, 1)
         corners = [(x, y, x + w, y + h) for x, y, w, h in (defect.bbox for defect in taught)]
         target: dict[str, torch.Tensor | int] = {
@@ -160,7 +160,7 @@ class Targets:
         if len(set(map(len, plain.values()))) != 1:
             raise TemDataError(f"{where}: expected category, segmentation and ignore of each object; take the row out")
         codes = []
-        for number, (label, code, ignore) in enumerate(zip(*plain.values()), 1):
+        for number, (label, code, ignore) in enumerate(zip(*plain.values(), strict=True), 1):
             item = f"{where}: object {number}"
             if label is None or not 0 <= label < len(self.labels):
                 raise TemDataError(f"{item}: category {label} is none of {list(self.labels)}; take the row out")
@@ -198,7 +198,7 @@ def write_coco(
     if images is not None and Path(images).exists():
         raise TemDataError(f"{images} is there already; expected a new folder: give another, or move it away")
     micrographs = []
-    with nullcontext() if images is None else whole(images) as draft:
+    with nullcontext() if images is None else atomic_write(images) as draft:
         if draft:
             draft.mkdir()
         for number, row in enumerate(tqdm(dataset, "write COCO", unit="row"), 1):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.hub.server import HubServer
+from tests.helpers.hub.server import HubServer
 
 os.environ["DVC_NO_ANALYTICS"] = "1"  # of DVC's own projects that tests make
 
@@ -60,7 +60,7 @@ def patch(monkeypatch: pytest.MonkeyPatch, target: object, **values: object) -> 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    from tests.finished_project import finished_project
+    from tests.helpers.finished_project import finished_project
 
     return finished_project(tmp_path_factory.mktemp("finished"))
 

@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops import masks_to_boxes
 
-from tem_data.errors import TemDataError
-from tem_data.formats.coco import coco_results
-from tem_data.micrograph import Micrograph, class_mask, defect_from_mask, instance_map
-from tem_data.schema import Classes, features, read_dataset, to_row, write_dataset, write_readme
+from tem_data.coco.instances import coco_results
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Micrograph, class_mask, defect_from_mask, instance_map
+from tem_data.core.schema import Classes, features, read_dataset, to_row, write_dataset, write_readme
 from tem_data.targets import Targets, write_coco
-from tests.test_schema import CLASSES, assert_same, micrographs
+from tests.core.test_schema import CLASSES, assert_same, micrographs
 
 NAMES = CLASSES.names
 SIDE = 32
@@ -122,7 +122,9 @@ def test_a_torch_loader_makes_batches_of_targets(load, form, streaming):
     data = load(streaming=streaming)
     targets = Targets.of(data, NAMES)
     loader = DataLoader(
-        data.with_format(form), batch_size=3, collate_fn=lambda rows: tuple(zip(*map(targets.to_torchvision, rows)))
+        data.with_format(form),
+        batch_size=3,
+        collate_fn=lambda rows: tuple(zip(*map(targets.to_torchvision, rows), strict=True)),
     )
     batches = [(len(images), [len(t["labels"]) for t in found]) for images, found in loader]
     assert batches == [(3, [2, 1, 300]), (1, [0])]
@@ -169,7 +171,7 @@ def test_torchvisions_mask_rcnn_trains_on_it(load):
     model = maskrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=1 + len(NAMES), min_size=SIDE, max_size=SIDE
     )
-    images, truths = zip(*(targets.to_torchvision(data[i]) for i in (0, 1, 3)))
+    images, truths = zip(*(targets.to_torchvision(data[i]) for i in (0, 1, 3)), strict=True)
     losses = model(images, truths)
     assert set(losses) >= {"loss_classifier", "loss_box_reg", "loss_mask"}
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -207,7 +209,7 @@ def test_detectron2_trains_on_it(load):
     from detectron2.utils.events import EventStorage
 
     from tem_data.detection.model import detector_config, new_detector
-    from tests.test_detection import SHORT
+    from tests.detection.test_detection import SHORT
 
     targets = Targets.of(load(), NAMES)
     loader = build_detection_train_loader(load(), mapper=targets.to_detectron2, total_batch_size=2)
@@ -274,7 +276,7 @@ def test_numbers_follow_names_not_the_order_of_another_dataset(load, tmp_path):
     other = load_dataset(str(tmp_path / "d"), split="train", cache_dir=str(tmp_path / "cache"))
     assert Targets.of(other).classes == turned.labels
     ours, theirs = Targets.of(load(), NAMES), Targets.of(other, NAMES)
-    for one, two in zip(load(), other):
+    for one, two in zip(load(), other, strict=True):
         assert torch.equal(ours.to_torchvision(one)[1]["labels"], theirs.to_torchvision(two)[1]["labels"])
         a, b = ours.to_detectron2(one), theirs.to_detectron2(two)
         assert a["annotations"] == b["annotations"]

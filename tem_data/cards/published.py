@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from huggingface_hub import RepoCard
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 if TYPE_CHECKING:  # publishing imports this module
-    from tem_data.hub.manifest import Manifest
+    from tem_data.download.manifest import Manifest
 
 FIGURES = "<!-- figures -->"
 VERSION = re.compile(r"<!-- version -->.*<!-- /version -->", re.DOTALL)
@@ -85,7 +85,7 @@ def _own_results(index: list[dict[str, Any]], about: str, name: str) -> list[dic
 
 
 def _section(repository: str, manifest: Manifest, about: str | None, configs: list[dict[str, Any]]) -> str:
-    template = markdown_templates(jinja2.PackageLoader("tem_data")).get_template("version.md.jinja")
+    template = markdown_templates(jinja2.PackageLoader("tem_data.cards")).get_template("version.md.jinja")
     splits = {config["config_name"]: [file["split"] for file in config["data_files"]] for config in configs}
     section = template.render(
         kind=manifest.kind, repository=repository, about=about, manifest=manifest, changes=manifest.changes, splits=splits

@@ -20,10 +20,10 @@ from tem_data.cards import tables
 from tem_data.cards.published import INDEX, licence, markdown_templates, one_blank_line
 from tem_data.cards.reproducing import command
 from tem_data.figures import F1_NAMES
-from tem_data.files import read_json, read_table
-from tem_data.settings import read_settings
-from tem_data.study import ARMS
-from tem_data.study_report import gain_table
+from tem_data.core.files import read_json, read_table
+from tem_data.core.settings import read_settings
+from tem_data.study.arms import ARMS
+from tem_data.study.report import gain_table
 
 BUILTIN = "builtin"
 TAGS = ["electron-microscopy", "tem", "materials-science", "defects", "instance-segmentation"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 Override = tuple[str, Any]
 

@@ -6,7 +6,7 @@ import sys
 
 from tem_data.cli import compare, data, hub, masks, measure, models, score  # noqa: F401  (each adds its commands)
 from tem_data.cli.app import STEPS, app
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 app.registered_commands.sort(key=lambda command: STEPS.index(command.name or command.callback.__name__))
 

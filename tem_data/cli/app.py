@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 STEPS = (
     *("import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm", "generate"),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tem_data.cli.app import MinAreaPx, OutFolder, Params, Seed, app, read_params
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 if TYPE_CHECKING:
+    from tem_data.core.micrograph import Micrograph
     from tem_data.fidelity.judges import Judge
-    from tem_data.micrograph import Micrograph
 
 
 @app.command("compare-masks")
@@ -47,8 +47,8 @@ def compare_masks(
     another and are turned, which hides the angles.
     """
     from tem_data import mask_comparison
-    from tem_data.figures import mask_histograms
-    from tem_data.files import whole, write_json, write_table
+    from tem_data.core.files import atomic_write, write_json, write_table
+    from tem_data.mask_comparison.figures import mask_histograms
 
     sets = {"A": a, "B": b} | ({"--fitted-on": fitted_on} if fitted_on else {})
     places = {name: _place(text) for name, text in sets.items()}
@@ -60,7 +60,7 @@ def compare_masks(
     compared = mask_comparison.compare_masks(
         features["A"], features["B"], features.get("--fitted-on"), repeats, classifier_repeats, seed
     )
-    with whole(out) as draft:
+    with atomic_write(out) as draft:
         draft.mkdir()
         write_json(draft / "masks.json", compared.summary)
         write_table(draft / "masks.csv", compared.rows, mask_comparison.COLUMNS)
@@ -92,12 +92,12 @@ def fidelity(
     evaluate. Writes report.html, fidelity.json, adherence.csv and figures; a run
     that was stopped goes on with the judges that it has.
     """
+    from tem_data.core.files import atomic_write, work_folder
     from tem_data.diffusion.autoencoder import own_device
     from tem_data.diffusion.datasets import load_pipeline
     from tem_data.fidelity.adherence import panel_of
     from tem_data.fidelity.measuring import measure_fidelity
     from tem_data.fidelity.text import describe
-    from tem_data.files import whole, work_folder
     from tem_data.scoring.evaluation import read_evaluation
 
     settings = read_params(params, "detector", "judges", "evaluate")
@@ -109,7 +109,7 @@ def fidelity(
     with work_folder(out, [settings["detector"], settings["judges"], seed], patches) as work:
         members = _judges(judges, training, classes, settings, seed, work)
         panel = panel_of(members, validation, classes, thresholds, rule)
-        with whole(out) as draft:
+        with atomic_write(out) as draft:
             draft.mkdir()
             autoencoder, title = pipeline.to(own_device()).autoencoder, f"Generated pictures of {pairs}"
             summary = measure_fidelity(draft, training, validation, generated, autoencoder, panel, seed, title)
@@ -129,8 +129,8 @@ def filter_pairs(
 
     Writes a dataset folder, with what was dropped, counted, in filter.json.
     """
+    from tem_data.core.files import write_json
     from tem_data.fidelity.filtering import FilterSettings, write_filtered
-    from tem_data.files import write_json
 
     report = write_filtered(pairs, compared, out, FilterSettings(quantile))
     write_json(out / "filter.json", report)
@@ -167,8 +167,8 @@ def _place(text: str) -> tuple[Path, list[str | None]]:
 def _patches(
     folder: Path, splits: list[str | None], size: int | None = None, min_area_px: int = 0
 ) -> Iterator[Micrograph]:
-    from tem_data.patches import tiles
-    from tem_data.schema import count_rows, read_dataset
+    from tem_data.core.schema import count_rows, read_dataset
+    from tem_data.patches.cutting import tiles
 
     for split in splits:
         if not count_rows(folder, split):
@@ -179,10 +179,10 @@ def _patches(
 
 def _classes(folders: list[Path]) -> tuple[str, ...]:
     """Those of the first folder; the others must have the same ones, in any order."""
-    from tem_data.schema import read_classes
+    from tem_data.core.schema import read_classes
 
     names = [read_classes(folder).names for folder in folders]
-    for folder, other in zip(folders, names):
+    for folder, other in zip(folders, names, strict=True):
         if set(other) != set(names[0]):
             raise TemDataError(
                 f"{folder}: classes {list(other)}; expected {list(names[0])}, as {folders[0]} has them: import or "

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tem_data.cli.app import Dataset, MinAreaPx, OutFile, OutFolder, Seed, app, class_names, number_list, pairs
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 
 class Source(StrEnum):
@@ -77,11 +77,11 @@ def import_(
     What is wrong with a label or an image never stops the import: it is set
     aside, counted on the screen, and listed in the quarantine table.
     """
-    from tem_data.files import write_table
-    from tem_data.importing import classes_of, import_micrographs
-    from tem_data.micrograph import count_by_class
-    from tem_data.scenes import Overlap, with_scenes
-    from tem_data.schema import write_micrographs
+    from tem_data.core.files import write_table
+    from tem_data.core.micrograph import count_by_class
+    from tem_data.core.schema import write_micrographs
+    from tem_data.importing.micrographs import classes_of, import_micrographs
+    from tem_data.splits.scenes import SharedField, with_scenes
 
     settings = {
         "source": source.value,
@@ -102,7 +102,7 @@ def import_(
     if not micrographs:
         raise TemDataError(f"no micrograph is left; {quarantine} says why")
     micrographs, overlapping = with_scenes(micrographs, min_overlap)
-    write_table(overlaps, [o._asdict() for o in overlapping], Overlap._fields)
+    write_table(overlaps, [o._asdict() for o in overlapping], SharedField._fields)
     write_micrographs(out, micrographs, classes_of(settings), "Whole micrographs.")
     scenes = len({m.scene for m in micrographs})
     print(f"{out}: {len(micrographs)} micrographs in {scenes} scenes, {count_by_class(micrographs)}")
@@ -117,8 +117,8 @@ def simulate(
     seed: Seed = 0,
 ) -> None:
     """Make the built-in, simulated micrographs, with exact labels."""
-    from tem_data.schema import Classes, write_micrographs
-    from tem_data.simulate import simulate as simulated
+    from tem_data.core.schema import Classes, write_micrographs
+    from tem_data.simulation.micrographs import simulate as simulated
 
     micrographs = simulated(count, size_px, nm_per_px, seed)
     classes = Classes(("100", "111", "bdot"), ("ambiguous",))
@@ -165,9 +165,9 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Deal micrographs to training, validation and test by whole scenes; writes a table."""
-    from tem_data.files import write_table
-    from tem_data.schema import read_dataset
-    from tem_data.split_schemes import SplitSettings, describe_splits, make_splits
+    from tem_data.core.files import write_table
+    from tem_data.core.schema import read_dataset
+    from tem_data.splits.schemes import SplitSettings, describe_splits, make_splits
 
     shares = number_list(percents, "--percents", 0, 100)
     settings = SplitSettings(scheme.value, table and str(table), group, shares, count, test, validation, seed)
@@ -192,10 +192,10 @@ def patch(
     seed: Seed = 0,
 ) -> None:
     """Cut patches: windows in eight symmetries for training, tiles for validation and test."""
-    from tem_data.files import read_table
-    from tem_data.patches import cut_roles
-    from tem_data.schema import read_classes, read_dataset, write_dataset
-    from tem_data.splits import members
+    from tem_data.core.files import read_table
+    from tem_data.core.schema import read_classes, read_dataset, write_dataset
+    from tem_data.patches.cutting import cut_roles
+    from tem_data.splits.table import members
 
     by_role = members(read_table(splits), k, n)
     patches = cut_roles(read_dataset(dataset), by_role, size, stride, count, seed, min_area_px)
@@ -211,8 +211,8 @@ def copy_paste(
     seed: Seed = 0,
 ) -> None:
     """Paste experimental defects onto experimental patches: the control that generated pairs must beat."""
-    from tem_data.copy_paste import copy_paste_patches
-    from tem_data.schema import read_classes, read_dataset, write_dataset
+    from tem_data.core.schema import read_classes, read_dataset, write_dataset
+    from tem_data.patches.copy_paste import copy_paste_patches
 
     classes = read_classes(patches)
     pasted = copy_paste_patches(list(read_dataset(patches, "train")), count, seed)

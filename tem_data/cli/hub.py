@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tem_data.cli.app import app, read_params
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 if TYPE_CHECKING:
     from tem_data.hub.contents import Contents
@@ -54,7 +54,7 @@ def publish(
     """
     from tem_data.hub.publishing import check_token, plan_version
     from tem_data.hub.publishing import publish as send
-    from tem_data.study import check_arms
+    from tem_data.study.arms import check_arms
 
     if yes:
         check_token()
@@ -76,7 +76,7 @@ def pull(
     name: Annotated[str, typer.Argument(help="organisation/name, or organisation/name@version; else the newest.")],
     only: Annotated[
         list[str], typer.Option(help="Only these outputs, or all in a folder: runs/1-10-1. Repeatable.")
-    ] = [],
+    ] = (),
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of other outputs, which go.")] = False,
     settings: Annotated[
         bool,
@@ -102,8 +102,8 @@ def pull(
 
 
 def _contents(kind: Kind, project: Path, params: dict, run: str, arm: str) -> Contents:
+    from tem_data.core.places import Cell
     from tem_data.hub.contents import dataset_contents, detector_contents, ldm_contents
-    from tem_data.places import Cell
 
     if (kind is Kind.dataset and run) or (kind is not Kind.detector and arm):
         raise TemDataError(f"{'--run' if kind is Kind.dataset else '--arm'}: does not go with {kind}; leave it out")

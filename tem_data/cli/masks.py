@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tem_data.cli.app import MinAreaPx, OutFile, OutFolder, Seed, app, number_list, pairs
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 
 class Overlap(StrEnum):
@@ -31,10 +31,10 @@ def fit_shapes(
     ] = 0.8,
 ) -> None:
     """Learn how large, how long, how turned, how many and how far apart the defects of each class are."""
-    from tem_data import shapes
-    from tem_data.files import read_table
-    from tem_data.schema import read_classes, read_dataset
-    from tem_data.splits import members
+    from tem_data.core.files import read_table
+    from tem_data.core.schema import read_classes, read_dataset
+    from tem_data.masks import shapes
+    from tem_data.splits.table import members
 
     chosen = splits and set(members(read_table(splits), k, n)["train"])
     micrographs = (m for m in read_dataset(dataset) if not chosen or m.micrograph_id in chosen)
@@ -75,11 +75,11 @@ def sample_masks(
     seed: Seed = 0,
 ) -> None:
     """Draw new multi-class masks from fitted shapes; by default like the measured ones."""
+    from tem_data.core.schema import Classes, write_dataset
+    from tem_data.masks.sampler import MaskSampler
     from tem_data.masks.settings import MaskSettings
-    from tem_data.patches import ignore_slivers
-    from tem_data.sampler import MaskSampler
-    from tem_data.schema import Classes, write_dataset
-    from tem_data.shapes import load_shapes
+    from tem_data.masks.shapes import load_shapes
+    from tem_data.patches.cutting import ignore_slivers
 
     settings = MaskSettings(
         size_px=size,

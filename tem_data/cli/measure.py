@@ -46,11 +46,11 @@ def measure(
     Writes defects.csv, micrographs.csv and summary.json. Sizes and shapes are
     those of defects that no edge cuts; errors are (predicted - true) / true.
     """
-    from tem_data.files import whole, write_json, write_table
+    from tem_data.core.files import atomic_write, write_json, write_table
+    from tem_data.core.settings import read_settings
     from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, Materials
     from tem_data.materials.coco import measure_coco
     from tem_data.scoring.matching import Rule
-    from tem_data.settings import read_settings
 
     section = read_params(params, "materials")["materials"] if params else {}
     materials = read_settings(Materials, section, "materials")
@@ -58,7 +58,7 @@ def measure(
     found = measure_coco(
         truth, predictions, calibration, materials, rule, threshold, ignored, frame, class_names(classes)
     )
-    with whole(out) as draft:
+    with atomic_write(out) as draft:
         write_table(draft / "defects.csv", found.measurement.defects, DEFECT_COLUMNS)
         write_table(draft / "micrographs.csv", found.measurement.micrographs, MICROGRAPH_COLUMNS)
         write_json(draft / "summary.json", found.measurement.summary)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tem_data.cli.app import OutFolder, Params, Seed, app, read_params
-from tem_data.files import work_folder
+from tem_data.core.files import work_folder
 
 DEFAULT_PARAMS = Path("params.yaml")
 
@@ -38,7 +38,7 @@ def train_ldm(
 
 
 def _named(autoencoder: str) -> dict[str, str | None]:
-    from tem_data.hub.fetching import split_name
+    from tem_data.download.fetching import split_name
 
     name, revision = (autoencoder, None) if Path(autoencoder).is_dir() else split_name(autoencoder)
     return {"pretrained": name, "revision": revision}
@@ -55,8 +55,8 @@ def generate(
     seed: Seed = 0,
 ) -> None:
     """Paint a micrograph on every mask (section generate). A run that was stopped goes on where it stood."""
+    from tem_data.core.files import atomic_write
     from tem_data.diffusion.datasets import find_ldm, generate_pairs
-    from tem_data.files import whole
 
     given = params or (DEFAULT_PARAMS if DEFAULT_PARAMS.is_file() else None)
     settings = read_params(given, "generate")["generate"] if given else {}
@@ -65,7 +65,7 @@ def generate(
     model = ldm if Path(ldm).is_dir() else checkpoint
     with work_folder(out, [checkpoint, settings, seed], masks) as work:
         generate_pairs(model, masks, settings, seed, work)
-        with whole(out) as draft:
+        with atomic_write(out) as draft:
             work.rename(draft)
 
 
@@ -78,10 +78,10 @@ def train_detector(
     seed: Seed = 0,
 ) -> None:
     """Train Mask R-CNN on the training patches (section detector)."""
+    from tem_data.core.schema import read_classes, read_dataset
+    from tem_data.core.settings import read_settings
     from tem_data.detection.model import DetectorSettings, save_detector
     from tem_data.detection.training import train_detector as trained
-    from tem_data.schema import read_classes, read_dataset
-    from tem_data.settings import read_settings
 
     folders = [folder for folder in (patches, generated) if folder]
     pairs = [pair for folder in folders for pair in read_dataset(folder, "train")]

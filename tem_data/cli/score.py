@@ -95,7 +95,7 @@ def agree(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two sets of labels of the same images, as between two people: the ceiling of any model's score."""
-    from tem_data.importing import read_labelled
+    from tem_data.importing.micrographs import read_labelled
     from tem_data.scoring import Rule
     from tem_data.scoring.agreement import agree as agreement_of
 
@@ -129,7 +129,7 @@ def _print_agreement(result: Any, a: Path, b: Path) -> None:
         values = [scores.f1_detect, scores.f1_class, scores.f1_hm, *(scores.f1_by_class.get(name) for name in names)]
         cells = ["absent" if value is None else f"{value:.3f}" for value in values]
         spans = [f" [{intervals[key].low:.3f}, {intervals[key].high:.3f}]" if key in intervals else "" for key in keys]
-        table.add_row(path.name, *(cell + span for cell, span in zip(cells, spans)))
+        table.add_row(path.name, *(cell + span for cell, span in zip(cells, spans, strict=True)))
     Console(width=max(120, 26 * (4 + len(names)))).print(table)
     confusion = Table(title=f"matched pairs: rows {a.name}, columns {b.name}")
     for column in ("", *names, "not in the other"):

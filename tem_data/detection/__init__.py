@@ -6,7 +6,7 @@ it is installed. Only its Python is used here: ROIAlign and NMS are torchvision'
 
 import warnings
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
 warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")

@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tem_data.errors import TemDataError
-from tem_data.files import read_json, whole, write_json
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write, read_json, write_json
 
 BASE = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
@@ -101,7 +101,7 @@ def new_detector(cfg: CfgNode, classes: Sequence[str], weights: str | None, seed
 
 def save_detector(detector: Detector, folder: str | os.PathLike) -> None:
     """`model.safetensors`, `config.yaml` (detectron2's own) and `classes.json`, whole or not at all."""
-    with whole(folder) as draft:
+    with atomic_write(folder) as draft:
         draft.mkdir()
         weights = {name: tensor.cpu().contiguous() for name, tensor in detector.model.state_dict().items()}
         save_file(weights, draft / "model.safetensors")
@@ -143,7 +143,7 @@ def load_detector(name_or_folder: str | os.PathLike) -> Detector:
 
 
 def _downloaded(name: str) -> Path:
-    from tem_data.hub.fetching import fetch
+    from tem_data.download.fetching import fetch
 
     try:
         return fetch(name, ["model.safetensors", "config.yaml", "classes.json"]).folder
@@ -207,7 +207,7 @@ def _lay_over(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) 
     backbone = [k for k in own if k.startswith("backbone.")]
     if not all(k in fitting for k in backbone):
         raise TemDataError(f"detector.weights {name!r} do not fit the backbone that detector.config describes")
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict(fitting, strict=True)
     kept = sorted(set(own) - set(fitting) - {"pixel_mean", "pixel_std"})
     if kept:
         print(f"weights {name}: {len(fitting)} tensors taken, {len(kept)} stay new: {', '.join(kept)}")

@@ -14,9 +14,9 @@ from pycocotools import mask as rle_ops
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph, count_by_class, defect_from_mask, halved, window
 from tem_data.detection.model import Detector
-from tem_data.errors import TemDataError
-from tem_data.micrograph import Defect, Micrograph, count_by_class, defect_from_mask, halved, window
 
 BATCH = 8
 SAME = 0.5
@@ -50,7 +50,7 @@ def predict_micrograph(detector: Detector, image: np.ndarray, tile: int) -> tupl
     height, width = crops[0].shape
     candidates = [
         _Candidate(defect, x, y)
-        for (x, y), defects in zip(corners, predict_patches(detector, crops, progress=len(crops) > 20))
+        for (x, y), defects in zip(corners, predict_patches(detector, crops, progress=len(crops) > 20), strict=True)
         for defect in defects
         if _in_cell(x + defect.x + defect.mask.shape[1] / 2, x, columns, width)
         and _in_cell(y + defect.y + defect.mask.shape[0] / 2, y, rows, height)
@@ -99,7 +99,7 @@ def _reported_once(candidates: Sequence[_Candidate], tile: tuple[int, int], shap
         elsewhere = (boxes[:, 4] != x) | (boxes[:, 5] != y)
         better = (ranked[i] for i in np.flatnonzero(kept & meets & elsewhere))
         kept[number] = not any(_same(ranked[number], other, tile) for other in better)
-    return [candidate for candidate, is_kept in zip(ranked, kept) if is_kept]
+    return [candidate for candidate, is_kept in zip(ranked, kept, strict=True) if is_kept]
 
 
 def _same(a: _Candidate, b: _Candidate, tile: tuple[int, int]) -> bool:
@@ -133,11 +133,11 @@ def predict_folder(
     is written then. Raises TemDataError for an image that cannot be read or
     that `truth` does not name.
     """
+    from tem_data.coco.instances import coco_results, coco_truth, truth_ids
+    from tem_data.core.files import write_json
+    from tem_data.core.schema import Classes
     from tem_data.figures import overlay
-    from tem_data.files import write_json
-    from tem_data.formats import files_by_stem
-    from tem_data.formats.coco import coco_results, coco_truth, truth_ids
-    from tem_data.schema import Classes
+    from tem_data.importing.images import files_by_stem
 
     classes, micrographs = Classes(detector.classes), []
     paths = [path for same_stem in files_by_stem(images).values() for path in same_stem]
@@ -172,7 +172,7 @@ def predict_halved(
 
 
 def _read(path: Path) -> Micrograph:
-    from tem_data.formats import read_image
+    from tem_data.importing.images import read_image
 
     try:
         image = read_image(path)
@@ -199,7 +199,7 @@ def model_input(detector: Detector, image: np.ndarray) -> dict:
 def _defects(instances, classes: Sequence[str]) -> tuple[Defect, ...]:
     def each() -> Iterator[Defect | None]:
         for mask, category, score in zip(
-            instances.pred_masks.numpy(), instances.pred_classes.tolist(), instances.scores.tolist()
+            instances.pred_masks.numpy(), instances.pred_classes.tolist(), instances.scores.tolist(), strict=True
         ):
             yield defect_from_mask(classes[category], mask, score=score)
 

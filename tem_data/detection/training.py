@@ -14,10 +14,10 @@ from detectron2.utils.events import EventStorage
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write
+from tem_data.core.micrograph import RECORDED, Micrograph
 from tem_data.detection.model import Detector, DetectorSettings, detector_config, new_detector
-from tem_data.errors import TemDataError
-from tem_data.files import whole
-from tem_data.micrograph import RECORDED, Micrograph
 
 WARM_UP = 1000
 
@@ -97,7 +97,7 @@ def detectron2_dict(patch: Micrograph, classes: Sequence[str], short_side: int) 
     defects = [d for d in patch.defects if not d.ignore]
     image = torch.from_numpy(patch.image).expand(3, *patch.shape)
     masks = np.zeros((len(defects), *patch.shape), bool)
-    for mask, defect in zip(masks, defects):
+    for mask, defect in zip(masks, defects, strict=True):
         x, y, w, h = defect.bbox
         mask[y : y + h, x : x + w] = defect.mask
     masks = torch.from_numpy(masks)
@@ -152,7 +152,7 @@ def _schedule(optimizer: torch.optim.Optimizer, settings: DetectorSettings) -> t
 
 
 def _save(path: Path, step: int, history: list[dict], *parts: Iterable) -> None:
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         torch.save({"step": step, "history": history, "parts": [part.state_dict() for part in parts]}, draft)
 
 
@@ -160,6 +160,6 @@ def _resume(path: Path, *parts: Iterable) -> tuple[int, list[dict]]:
     if not path.exists():
         return 0, []
     state = torch.load(path, map_location="cpu", weights_only=True)
-    for part, saved in zip(parts, state["parts"]):
+    for part, saved in zip(parts, state["parts"], strict=True):
         part.load_state_dict(saved)
     return state["step"], state["history"]

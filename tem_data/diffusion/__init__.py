@@ -1,15 +1,21 @@
 """The mask-conditioned latent diffusion model: autoencoder, denoiser, pipeline, generation."""
 
-from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, train_autoencoder
-from tem_data.diffusion.denoiser import train_ldm
-from tem_data.diffusion.generation import generate
-from tem_data.diffusion.pipeline import MaskToMicrographPipeline
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "Autoencoder",
-    "MaskToMicrographPipeline",
-    "generate",
-    "load_autoencoder",
-    "train_autoencoder",
-    "train_ldm",
-]
+_PLACES = {
+    "Autoencoder": "autoencoder",
+    "MaskToMicrographPipeline": "pipeline",
+    "generate": "generation",
+    "load_autoencoder": "autoencoder",
+    "train_autoencoder": "autoencoder",
+    "train_ldm": "denoiser",
+}
+__all__ = list(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports torch and diffusers only when a name is used."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

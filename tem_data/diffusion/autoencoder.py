@@ -20,11 +20,11 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write, read_json, write_json
+from tem_data.core.settings import read_settings
 from tem_data.diffusion.grain import Grain, fit_grain
-from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit
-from tem_data.errors import TemDataError
-from tem_data.files import read_json, whole, write_json
-from tem_data.settings import read_settings
+from tem_data.training.loop import History, TrainingSettings, evenly_spaced, fit
 
 BATCH = 16
 MEASURED = 256
@@ -201,7 +201,7 @@ def _load_grain(folder: str | os.PathLike) -> Grain:
 
 def save_autoencoder(autoencoder: Autoencoder, folder: str | os.PathLike) -> None:
     """As diffusers does; beside it `latents.json` (mean and standard deviation of each channel) and `grain`."""
-    with whole(folder) as draft:
+    with atomic_write(folder) as draft:
         autoencoder.model.save_pretrained(draft)
         statistics = {"latent_mean": autoencoder.latent_mean, "latent_std": autoencoder.latent_std}
         write_json(draft / LATENTS, statistics)

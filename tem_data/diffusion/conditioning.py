@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 # No share is negative: "no mask given" differs from "a mask without defects".
 NO_MASK = -1.0
 
 
-class Asked(NamedTuple):
+class Conditioning(NamedTuple):
     """What N pictures are to show: class masks (N, H, W) uint8, `instance_edges` (N, H, W) bool, nm per px (N,).
 
     A class mask is 0 on the background and k + 1 on class k; a pixel size is NaN where it is not known.
@@ -24,18 +24,18 @@ class Asked(NamedTuple):
     edges: np.ndarray
     nm_per_px: np.ndarray
 
-    def take(self, chosen: np.ndarray | slice) -> Asked:
-        return Asked(*(values[chosen] for values in self))
+    def take(self, chosen: np.ndarray | slice) -> Conditioning:
+        return Conditioning(*(values[chosen] for values in self))
 
 
-class Pairs(NamedTuple):
+class ImageMaskPairs(NamedTuple):
     """Pictures (N, H, W) uint8 and what they show."""
 
     images: np.ndarray
-    asked: Asked
+    conditioning: Conditioning
 
-    def take(self, chosen: np.ndarray | slice) -> Pairs:
-        return Pairs(self.images[chosen], self.asked.take(chosen))
+    def take(self, chosen: np.ndarray | slice) -> ImageMaskPairs:
+        return ImageMaskPairs(self.images[chosen], self.conditioning.take(chosen))
 
 
 def mask_condition(

@@ -12,29 +12,29 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write, fingerprint, is_main_process
+from tem_data.core.micrograph import Micrograph, class_mask, instance_map
+from tem_data.core.schema import count_rows, read_classes, read_dataset, write_readme, write_shard
+from tem_data.core.settings import read_settings
 from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, train_autoencoder
-from tem_data.diffusion.conditioning import Asked, Pairs, instance_edges
+from tem_data.diffusion.conditioning import Conditioning, ImageMaskPairs, instance_edges
 from tem_data.diffusion.denoiser import train_ldm
-from tem_data.diffusion.generation import GenerationSettings, Order, generate
+from tem_data.diffusion.generation import GenerationRequest, GenerationSettings, generate
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
 from tem_data.diffusion.samples import SampleSheets
-from tem_data.diffusion.tracking import TRACKERS
-from tem_data.diffusion.training import History
-from tem_data.errors import TemDataError
-from tem_data.files import fingerprint, is_main_process, whole
-from tem_data.micrograph import Micrograph, class_mask, instance_map
-from tem_data.schema import count_rows, read_classes, read_dataset, write_readme, write_shard
-from tem_data.settings import read_settings
+from tem_data.training.loop import History
+from tem_data.training.tracking import TRACKERS
 
 SAMPLES = "samples"
 
 
-def read_pairs(patches: str | os.PathLike, split: str) -> Pairs:
+def read_pairs(patches: str | os.PathLike, split: str) -> ImageMaskPairs:
     """The images of a split and what they show.
 
     Raises TemDataError if the split is absent or one of its patches has no image.
     """
-    names, images, asked = read_classes(patches).names, [], []
+    names, images, conditioning = read_classes(patches).names, [], []
     for patch in read_dataset(patches, split):
         if patch.image is None:
             raise TemDataError(
@@ -42,20 +42,20 @@ def read_pairs(patches: str | os.PathLike, split: str) -> Pairs:
                 "expected labelled patches, not bare masks"
             )
         images.append(patch.image)
-        asked.append(asked_of(patch, names))
+        conditioning.append(conditioning_of(patch, names))
     if not images:
         raise TemDataError(
             f"{patches}: it has no patches in the split {split!r}; expected data/{split}-*.parquet with some: "
             "cut patches of a larger split"
         )
-    return Pairs(np.stack(images), Asked(*map(np.stack, zip(*asked))))
+    return ImageMaskPairs(np.stack(images), Conditioning(*map(np.stack, zip(*conditioning, strict=True))))
 
 
-def asked_of(patch: Micrograph, names: Sequence[str]) -> Asked:
+def conditioning_of(patch: Micrograph, names: Sequence[str]) -> Conditioning:
     """What the denoiser is told of a patch, without the first axis; of its defects those that are not to be ignored."""
     shown = [defect for defect in patch.defects if not defect.ignore]
     edges = instance_edges(instance_map(shown, patch.shape))
-    return Asked(class_mask(shown, names, patch.shape), edges, np.float32(patch.nm_per_px or np.nan))
+    return Conditioning(class_mask(shown, names, patch.shape), edges, np.float32(patch.nm_per_px or np.nan))
 
 
 def autoencoder_for(
@@ -86,7 +86,7 @@ def ldm_for(
     """
     names = read_classes(patches).names
     train, validation = read_pairs(patches, "train"), read_pairs(patches, "validation")
-    sizes = train.asked.nm_per_px
+    sizes = train.conditioning.nm_per_px
     nm_per_px = float(np.median(sizes)) if np.isfinite(sizes).all() else None
     sheets = SampleSheets(autoencoder, validation, names, nm_per_px, Path(work, SAMPLES))
     unet, history = train_ldm(autoencoder, train, validation, len(names), settings, work, seed, sheets)
@@ -99,9 +99,9 @@ def save_ldm(pipeline: MaskToMicrographPipeline, work: str | os.PathLike, folder
     Sample sheets show real micrographs and logs name the machine: they are not
     part of the model that is published.
     """
-    with whole(folder) as draft:
+    with atomic_write(folder) as draft:
         pipeline.save_pretrained(draft)
-    with whole(f"{folder}_training") as draft:
+    with atomic_write(f"{folder}_training") as draft:
         draft.mkdir()
         for name in (SAMPLES, *TRACKERS):
             if Path(work, name).is_dir():
@@ -158,15 +158,17 @@ def generate_pairs(
         "num_inference_steps": options.num_inference_steps,
     }
 
-    def orders() -> Iterator[Order]:
+    def requests() -> Iterator[GenerationRequest]:
         for number, mask in enumerate(read_dataset(masks)):
             item_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            yield Order(replace(mask, seed=item_seed), asked_of(mask, classes.names), item_seed)
+            yield GenerationRequest(replace(mask, seed=item_seed), conditioning_of(mask, classes.names), item_seed)
 
     def write(path: Path, drawn: Sequence[Micrograph], images: np.ndarray) -> None:
-        write_shard(path, [replace(mask, image=image, **made_by) for mask, image in zip(drawn, images)], classes)
+        write_shard(
+            path, [replace(mask, image=image, **made_by) for mask, image in zip(drawn, images, strict=True)], classes
+        )
 
-    generate(pipeline, orders(), write, Path(folder, "data"), settings, total=count_rows(masks))
+    generate(pipeline, requests(), write, Path(folder, "data"), settings, total=count_rows(masks))
     if is_main_process():
         write_readme(folder, classes, f"Generated pairs (GEN) of checkpoint {checkpoint}.")
     PartialState().wait_for_everyone()

@@ -14,11 +14,11 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
+from tem_data.core.errors import TemDataError
+from tem_data.core.settings import read_settings
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, Asked, Pairs, mask_condition, pixel_size_code
-from tem_data.diffusion.training import History, TrainingSettings, evenly_spaced, fit
-from tem_data.errors import TemDataError
-from tem_data.settings import read_settings
+from tem_data.diffusion.conditioning import NO_MASK, Conditioning, ImageMaskPairs, mask_condition, pixel_size_code
+from tem_data.training.loop import History, TrainingSettings, evenly_spaced, fit
 
 PYRAMID_WIDTH = 64
 VALIDATION_BATCH = 16
@@ -183,7 +183,7 @@ class DenoisingLoss:
     """The mean squared error of the predicted velocity, on cached latents and what was asked for them."""
 
     latents: torch.Tensor
-    asked: Asked
+    conditioning: Conditioning
     n_classes: int
     factor: int
     scheduler: DDPMScheduler
@@ -195,12 +195,12 @@ class DenoisingLoss:
         device = next(model.parameters()).device
         latents = self.latents[torch.from_numpy(chosen)].to(device)
         noise_, times_ = torch.from_numpy(noise).to(device), torch.from_numpy(times).to(device)
-        asked = self.asked.take(chosen)
-        condition = mask_condition(asked.masks, asked.edges, self.n_classes, self.factor, device)
+        conditioning = self.conditioning.take(chosen)
+        condition = mask_condition(conditioning.masks, conditioning.edges, self.n_classes, self.factor, device)
         condition[torch.from_numpy(dropped).to(device)] = NO_MASK
         noisy = self.scheduler.add_noise(latents, noise_, times_)
         velocity = self.scheduler.get_velocity(latents, noise_, times_)
-        predicted = model(noisy, times_, condition, torch.from_numpy(asked.nm_per_px).to(device))
+        predicted = model(noisy, times_, condition, torch.from_numpy(conditioning.nm_per_px).to(device))
         return nn.functional.mse_loss(predicted.float(), velocity)
 
     def draw(self, rng: np.random.Generator, chosen: np.ndarray, dropout: float) -> tuple[np.ndarray, ...]:
@@ -212,8 +212,8 @@ class DenoisingLoss:
 
 def train_ldm(
     autoencoder: Autoencoder,
-    train: Pairs,
-    validation: Pairs,
+    train: ImageMaskPairs,
+    validation: ImageMaskPairs,
     n_classes: int,
     settings: Mapping,
     workdir: str | os.PathLike,
@@ -230,9 +230,9 @@ def train_ldm(
     """
     options = read_settings(LDMSettings, settings, "ldm")
 
-    def loss_on(pairs: Pairs) -> DenoisingLoss:
+    def loss_on(pairs: ImageMaskPairs) -> DenoisingLoss:
         latents = autoencoder.encode(pairs.images)
-        return DenoisingLoss(latents, pairs.asked, n_classes, autoencoder.factor, noise_scheduler())
+        return DenoisingLoss(latents, pairs.conditioning, n_classes, autoencoder.factor, noise_scheduler())
 
     loss = loss_on(train)
     val_loss = loss_on(validation.take(evenly_spaced(len(validation.images), options.validation_patches)))
@@ -248,7 +248,7 @@ def train_ldm(
             losses += [val_loss(model, chosen, *val_loss.draw(rng, chosen, 0.0)).item()] * len(chosen)
         return {"val_loss": float(np.mean(losses))}
 
-    pixel_size = sizes_differ(train.asked.nm_per_px)
+    pixel_size = sizes_differ(train.conditioning.nm_per_px)
     side = train.images.shape[1] // autoencoder.factor
     network = build_denoiser(options, autoencoder.latent_channels, n_classes, side, pixel_size, seed)
     look = (lambda model, step: sample(model, step, loss.latents)) if sample else None

@@ -14,17 +14,17 @@ from accelerate import Accelerator
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from tqdm.auto import tqdm
 
-from tem_data.diffusion.conditioning import Asked
+from tem_data.core.errors import TemDataError
+from tem_data.core.settings import read_settings
+from tem_data.diffusion.conditioning import Conditioning
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
-from tem_data.errors import TemDataError
-from tem_data.settings import read_settings
 
 
-class Order(NamedTuple):
+class GenerationRequest(NamedTuple):
     """One picture to paint: `item` is whatever the caller needs, `asked` an Asked without its first axis."""
 
     item: Any
-    asked: Asked
+    conditioning: Conditioning
     seed: int
 
 
@@ -50,7 +50,7 @@ class GenerationSettings:
 
 def generate(
     pipeline: MaskToMicrographPipeline,
-    orders: Iterable[Order],
+    requests: Iterable[GenerationRequest],
     write_shard: Callable[[Path, list[Any], np.ndarray], None],
     folder: str | os.PathLike,
     settings: Mapping,
@@ -74,14 +74,14 @@ def generate(
     pipeline.set_progress_bar_config(disable=True)
     paths = []
     with tqdm(total=total, desc="generate", unit="image", disable=not accelerator.is_main_process) as bar:
-        for number, shard in enumerate(_shards(orders, options.shard_rows)):
+        for number, shard in enumerate(_shards(requests, options.shard_rows)):
             paths.append(Path(folder, f"{name}-{number:05d}.parquet"))
             if paths[-1].exists() or number % accelerator.num_processes != accelerator.process_index:
                 bar.update(len(shard))
                 continue
-            items, asked, seeds = zip(*shard)
+            items, conditioning, seeds = zip(*shard, strict=True)
             images = pipeline.paint(
-                _stacked(asked, paths[-1]),
+                _stacked(conditioning, paths[-1]),
                 seeds,
                 options.num_inference_steps,
                 options.guidance_scale,
@@ -99,13 +99,13 @@ def _scheduler_class(name: str) -> type[DDIMScheduler] | type[DPMSolverMultistep
     return SCHEDULERS[name]
 
 
-def _shards(orders: Iterable[Order], rows: int) -> Iterator[list[Order]]:
-    source = iter(orders)
+def _shards(requests: Iterable[GenerationRequest], rows: int) -> Iterator[list[GenerationRequest]]:
+    source = iter(requests)
     return iter(lambda: list(itertools.islice(source, rows)), [])
 
 
-def _stacked(asked: tuple[Asked, ...], path: Path) -> Asked:
-    sizes = sorted({one.masks.shape for one in asked})
+def _stacked(conditioning: tuple[Conditioning, ...], path: Path) -> Conditioning:
+    sizes = sorted({one.masks.shape for one in conditioning})
     if len(sizes) > 1:
         raise TemDataError(f"{path}: its masks have the sizes {sizes}; draw masks of one size only")
-    return Asked(*map(np.stack, zip(*asked)))
+    return Conditioning(*map(np.stack, zip(*conditioning, strict=True)))

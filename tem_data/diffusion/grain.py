@@ -54,7 +54,7 @@ class Grain(ModelMixin, ConfigMixin):
     def draw(self, latents: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """Noise (N, h · factor, w · factor) in grey levels for standardised latents, item i from `seeds[i]`."""
         grain = []
-        for item, seed in zip(latents, seeds):
+        for item, seed in zip(latents, seeds, strict=True):
             generator = torch.Generator().manual_seed(_grain_seed(int(seed)))
             turned = bool(torch.randint(2, (), generator=generator))
             noise = self._along_rows(item.mT if turned else item, generator)

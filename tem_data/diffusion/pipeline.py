@@ -9,11 +9,11 @@ import torch
 from accelerate.utils.memory import release_memory, should_reduce_batch_size
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin
 
+from tem_data.core.errors import TemDataError
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, Asked, instance_edges, mask_condition
+from tem_data.diffusion.conditioning import NO_MASK, Conditioning, instance_edges, mask_condition
 from tem_data.diffusion.denoiser import MaskDenoiser, noise_scheduler
 from tem_data.diffusion.grain import Grain
-from tem_data.errors import TemDataError
 
 # Pixels of a batch where memory is not asked: as many as 16 pictures of 256 px on a CPU, 256 of them on a GPU.
 BATCH_PIXELS = {"cpu": 16 * 256**2, "cuda": 256 * 256**2}
@@ -73,9 +73,9 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         """The folder of a Hub model in the local cache, verified, whose name is the commit; `kwargs` as of diffusers.
 
         diffusers' own wants a Python file beside each component that is not of
-        diffusers. Raises TemDataError as `tem_data.hub.fetching.fetch` does.
+        diffusers. Raises TemDataError as `tem_data.download.fetching.fetch` does.
         """
-        from tem_data.hub.fetching import fetch
+        from tem_data.download.fetching import fetch
 
         revision = kwargs.get("revision")
         name = f"{pretrained_model_name}@{revision}" if revision else pretrained_model_name
@@ -121,13 +121,13 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         Raises TemDataError if masks, instances, sizes and seeds differ in number
         or a mask does not suit.
         """
-        asked = self._asked(masks, instances, nm_per_px, len(seeds))
-        return self.paint(asked, seeds, num_inference_steps, guidance_scale, batch_size, callback)
+        conditioning = self._asked(masks, instances, nm_per_px, len(seeds))
+        return self.paint(conditioning, seeds, num_inference_steps, guidance_scale, batch_size, callback)
 
     @torch.no_grad()
     def paint(
         self,
-        asked: Asked,
+        conditioning: Conditioning,
         seeds: Sequence[int],
         num_inference_steps: int = 20,
         guidance_scale: float = 1.5,
@@ -135,16 +135,16 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         callback: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """As a call, of what is `asked` in full; an unknown pixel size is that of the training patches."""
-        masks = self._checked(asked.masks)
-        known = np.where(np.isfinite(asked.nm_per_px), asked.nm_per_px, self.config.nm_per_px or np.nan)
-        asked = asked._replace(nm_per_px=known.astype(np.float32))
+        masks = self._checked(conditioning.masks)
+        known = np.where(np.isfinite(conditioning.nm_per_px), conditioning.nm_per_px, self.config.nm_per_px or np.nan)
+        conditioning = conditioning._replace(nm_per_px=known.astype(np.float32))
         size = batch_size or max(1, BATCH_PIXELS.get(self.unet.device.type, 0) // max(1, masks[0].size))
         images, done = np.empty(masks.shape, np.uint8), 0
         with self.progress_bar(total=len(masks)) as bar:
             while done < len(masks):
                 batch = slice(done, done + size)
                 try:
-                    painted = self._paint(asked.take(batch), seeds[batch], num_inference_steps, guidance_scale)
+                    painted = self._paint(conditioning.take(batch), seeds[batch], num_inference_steps, guidance_scale)
                 except RuntimeError as error:
                     if size == 1 or not should_reduce_batch_size(error):
                         raise
@@ -160,14 +160,14 @@ class MaskToMicrographPipeline(DiffusionPipeline):
 
     def _asked(
         self, masks: np.ndarray, instances: np.ndarray | None, nm_per_px: Sequence[float | None] | None, seeds: int
-    ) -> Asked:
+    ) -> Conditioning:
         sizes = [None] * len(masks) if nm_per_px is None else list(nm_per_px)
         if len(masks) != seeds or len(sizes) != seeds:
             raise TemDataError(
                 f"{len(masks)} masks but {seeds} seeds and {len(sizes)} pixel sizes; give one of each for each mask"
             )
         known = np.array([size or np.nan for size in sizes], np.float32)
-        return Asked(masks, instance_edges(masks if instances is None else instances), known)
+        return Conditioning(masks, instance_edges(masks if instances is None else instances), known)
 
     def _checked(self, masks: np.ndarray) -> np.ndarray:
         if masks.ndim != 3 or not len(masks):
@@ -180,11 +180,13 @@ class MaskToMicrographPipeline(DiffusionPipeline):
             )
         return masks
 
-    def _paint(self, asked: Asked, seeds: Sequence[int], steps: int, guidance_scale: float) -> np.ndarray:
+    def _paint(self, conditioning: Conditioning, seeds: Sequence[int], steps: int, guidance_scale: float) -> np.ndarray:
         device, dtype, autoencoder = self.unet.device, self.unet.dtype, self.autoencoder
         classes = len(self.config.class_names)
-        condition = mask_condition(asked.masks, asked.edges, classes, autoencoder.factor, device).to(dtype)
-        sizes = torch.from_numpy(asked.nm_per_px).to(device)
+        condition = mask_condition(conditioning.masks, conditioning.edges, classes, autoencoder.factor, device).to(
+            dtype
+        )
+        sizes = torch.from_numpy(conditioning.nm_per_px).to(device)
         latents = _noise(seeds, (autoencoder.latent_channels, *condition.shape[2:])).to(device)
         self.scheduler.set_timesteps(steps, device=device)
         if hasattr(self.scheduler, "set_begin_index"):  # many steps begin with several of one rounded time

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import Pairs
+from tem_data.diffusion.conditioning import ImageMaskPairs
 from tem_data.diffusion.denoiser import MaskDenoiser
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
-from tem_data.diffusion.training import evenly_spaced
+from tem_data.training.loop import evenly_spaced
 
 SAMPLES = 24
 SHOWN = 6
@@ -31,7 +31,7 @@ class SampleSheets:
     """
 
     autoencoder: Autoencoder
-    validation: Pairs
+    validation: ImageMaskPairs
     class_names: Sequence[str]
     nm_per_px: float | None
     folder: Path
@@ -42,9 +42,9 @@ class SampleSheets:
 
         pipeline = MaskToMicrographPipeline.assemble(denoiser, self.autoencoder, self.class_names, self.nm_per_px)
         pipeline.set_progress_bar_config(disable=True)
-        asked = self.shown.asked
-        painted = pipeline.paint(asked, range(len(asked.masks)))
-        masks = [colour_mask(mask, self.class_names) for mask in asked.masks]
+        conditioning = self.shown.conditioning
+        painted = pipeline.paint(conditioning, range(len(conditioning.masks)))
+        masks = [colour_mask(mask, self.class_names) for mask in conditioning.masks]
         rows = {"mask asked for": masks, "real": self.shown.images, "painted": painted}
         sheet = {name: [(picture, ()) for picture in pictures[:SHOWN]] for name, pictures in rows.items()}
         contact_sheet(self.folder / f"step-{step:06d}.png", sheet, self.class_names, f"after {step} steps")
@@ -53,7 +53,7 @@ class SampleSheets:
         return {"memorisation_ratio": found.summary()["ratio_median"]}
 
     @cached_property
-    def shown(self) -> Pairs:
+    def shown(self) -> ImageMaskPairs:
         return self.validation.take(evenly_spaced(len(self.validation.images), SAMPLES))
 
     @cached_property

@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.detection.prediction import predict_patches
-from tem_data.errors import TemDataError
 from tem_data.fidelity.judges import Judge
-from tem_data.micrograph import Defect, Micrograph
 from tem_data.scoring import Counts, Rule, Scores, best, count_images, score_images
 from tem_data.scoring.evaluation import compare_tiles
 from tem_data.scoring.scores import scores_of, total
-from tem_data.scoring.significance import Pairs, paired_bootstrap, score_intervals
+from tem_data.scoring.significance import PairedRuns, paired_bootstrap, score_intervals
 
 RESAMPLES = 2000
 
@@ -113,7 +113,7 @@ def judge(panel: Panel, pairs: Sequence[Micrograph]) -> Adherence:
     """
     scenes = _checked_scenes(panel, pairs)
     counts: list[dict[int, Counts]] = []
-    for member, threshold in zip(panel.judges, panel.thresholds):
+    for member, threshold in zip(panel.judges, panel.thresholds, strict=True):
         numbers = [i for i, scene in enumerate(scenes) if scene not in member.seen]
         fresh = [pairs[i] for i in numbers]
         images = compare_tiles(fresh, _found(member, fresh), panel.classes, panel.rule)
@@ -208,7 +208,7 @@ def change(real: Adherence, other: Adherence, seed: int = 0) -> dict[str, Any]:
     of each class. Raises TemDataError where the pairs are not the same.
     """
     _check_same(real, other)
-    intervals = paired_bootstrap([Pairs(real.scene, [real.counts], [other.counts])], seed, RESAMPLES)
+    intervals = paired_bootstrap([PairedRuns(real.scene, [real.counts], [other.counts])], seed, RESAMPLES)
     changes: dict[str, Any] = {}
     for name in ("f1_hm", "f1_detect", "f1_class"):
         low, high = intervals.get(name, (None, None))

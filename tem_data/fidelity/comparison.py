@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Micrograph, symmetric_array
 from tem_data.fidelity.contrast import KINDS, Contrasts, contrast_ratio, measure_contrasts, summary
 from tem_data.fidelity.distance import LEAST_FOR_KID, kid, mmd2, polynomial_kernel
 from tem_data.fidelity.memorisation import SYMMETRIES, Copies, Nearest, find_copies, nearest_real, nearest_training
 from tem_data.fidelity.texture import Textures, measure_textures, texture_distances
 from tem_data.mask_comparison.distances import divide
-from tem_data.micrograph import Micrograph, symmetric_array
 
 DIVISIONS, REPEATS, CLOSEST = 50, 20, 8
 SETS = ("training", "validation", "generated")
@@ -111,8 +111,8 @@ def compare_pictures(
     the given ones. Raises TemDataError for empty sets and pictures of other sizes.
     """
     rng = np.random.default_rng(seed)
-    chosen = [_choose(s, name, most, rng) for s, name in zip((training, validation, generated), SETS)]
-    sets = [[s[i] for i in indices] for s, indices in zip((training, validation, generated), chosen)]
+    chosen = [_choose(s, name, most, rng) for s, name in zip((training, validation, generated), SETS, strict=True)]
+    sets = [[s[i] for i in indices] for s, indices in zip((training, validation, generated), chosen, strict=True)]
     images = _stacked(sets)
     real, ours = (_measure(sets[i], images[i], progress) for i in (0, 2))
     vectors = None
@@ -126,7 +126,7 @@ def compare_pictures(
     joined = vectors and np.concatenate([vectors[0], vectors[2]])
     return PictureComparison(
         {
-            "pictures": {name: len(s) for name, s in zip(SETS, sets)},
+            "pictures": {name: len(s) for name, s in zip(SETS, sets, strict=True)},
             "scenes": len(np.unique(real.groups)),
             "draws": {name: [len(d), len(d[0][0]) if d else 0] for name, d in draws._asdict().items()},
             "distances": _distances(real, ours, joined, classes, draws),
@@ -151,7 +151,7 @@ def _choose(pictures: Sequence[Micrograph], name: str, most: int, rng: np.random
 
 def _stacked(sets: Sequence[Sequence[Micrograph]]) -> list[np.ndarray]:
     """The images of each set, (n, side, side) uint8."""
-    for name, pictures in zip(SETS, sets):
+    for name, pictures in zip(SETS, sets, strict=True):
         for picture in pictures:
             if picture.image is None or picture.shape != sets[0][0].shape:
                 found = "no image" if picture.image is None else "{1}×{0} px".format(*picture.shape)

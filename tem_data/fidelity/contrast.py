@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from tem_data.columns import Columns
-from tem_data.errors import TemDataError
-from tem_data.micrograph import Defect, Micrograph, paste
+from tem_data.core.columns import Columns
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph, paste
 from tem_data.scoring.significance import bootstrap_draws
 
 LEAST_RING_PX, RING_SHARE = 3, 1 / 4  # width of the ring, and as a part of the equivalent diameter
@@ -60,7 +60,7 @@ def measure_contrasts(pictures: Sequence[Micrograph], progress: bool = True) -> 
         for number, picture in enumerate(tqdm(pictures, "contrasts", leave=False, disable=not progress))
         for defect, contrast in _measure(picture)
     ]
-    category, picture, inside, outline = zip(*rows) if rows else ((), (), (), ())
+    category, picture, inside, outline = zip(*rows, strict=True) if rows else ((), (), (), ())
     return Contrasts(np.array(category, str), np.array(picture, int), np.array(inside, float), np.array(outline, float))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 
 if TYPE_CHECKING:
     from tem_data.detection.model import Detector
@@ -46,7 +46,12 @@ def kid(a: np.ndarray, b: np.ndarray, subsets: int = 100, seed: int = 0) -> Kid:
     for _ in range(subsets):
         ours, theirs = (rng.choice(len(s), size, replace=False) for s in (a, b))
         values.append(
-            mmd2(*(k[np.ix_(i, j)] for k, i, j in zip(kernels, (ours, theirs, ours), (ours, theirs, theirs))))
+            mmd2(
+                *(
+                    k[np.ix_(i, j)]
+                    for k, i, j in zip(kernels, (ours, theirs, ours), (ours, theirs, theirs), strict=True)
+                )
+            )
         )
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Kid(float(np.mean(values)), float(low), float(high))

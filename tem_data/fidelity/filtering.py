@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tem_data.errors import TemDataError
-from tem_data.files import read_numbers
-from tem_data.micrograph import Micrograph, count_by_class
-from tem_data.schema import read_classes, read_dataset, write_dataset
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import read_numbers
+from tem_data.core.micrograph import Micrograph, count_by_class
+from tem_data.core.schema import read_classes, read_dataset, write_dataset
 
 if TYPE_CHECKING:  # its judges need detectron2, the filter does not
     from tem_data.fidelity.adherence import Adherence
@@ -127,7 +127,7 @@ def filter_pairs(pairs: Sequence[Micrograph], judged: Judged, floor: Floor) -> t
         )
     stratum = _stratum(floor.least, asked)
     keep = smoothed(judged) >= floor.floors[stratum] - 1e-5  # adherence.csv is rounded
-    kept = [pair for pair, good in zip(pairs, keep) if good]
+    kept = [pair for pair, good in zip(pairs, keep, strict=True) if good]
     before, after = count_by_class(pairs), count_by_class(kept)
     return kept, {
         "pairs": _counted(len(pairs), len(kept)),
@@ -135,7 +135,7 @@ def filter_pairs(pairs: Sequence[Micrograph], judged: Judged, floor: Floor) -> t
         "strata": [
             {"least_asked": int(least), "floor": float(low), "real": int(real)}
             | _counted((stratum == k).sum(), keep[stratum == k].sum())
-            for k, (least, low, real) in enumerate(zip(*floor))
+            for k, (least, low, real) in enumerate(zip(*floor, strict=True))
         ],
         "mean_asked": {"all": _mean(asked), "kept": _mean(asked[keep])},
         "mean_adherence": {"all": _mean(judged.adherence), "kept": _mean(judged.adherence[keep])},

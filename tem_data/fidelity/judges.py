@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write, read_json, write_json
+from tem_data.core.micrograph import Micrograph
+from tem_data.core.settings import read_settings
 from tem_data.detection.model import Detector, DetectorSettings, load_detector, save_detector
 from tem_data.detection.training import train_detector
-from tem_data.errors import TemDataError
-from tem_data.files import read_json, whole, write_json
-from tem_data.micrograph import Micrograph
-from tem_data.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def train_judges(
     _check_folds(patches, fold, classes)
     judges = []
     for k in range(folds):
-        others = [p for p, f in zip(patches, fold) if f != k]
+        others = [p for p, f in zip(patches, fold, strict=True) if f != k]
         of_judge = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
         detector, _ = train_detector(others, classes, settings, of_judge, Path(work, str(k)))
         judges.append(Judge(detector, frozenset(p.scene_name for p in others)))
@@ -93,11 +93,11 @@ def train_judges(
 
 def _check_folds(patches: Sequence[Micrograph], fold: np.ndarray, classes: Sequence[str]) -> None:
     shown: dict[int, set[str]] = {k: set() for k in range(fold.max() + 1)}
-    for patch, k in zip(patches, fold):
+    for patch, k in zip(patches, fold, strict=True):
         shown[k] |= {d.category for d in patch.defects if not d.ignore}
     for k, own in shown.items():
         if not own:
-            scenes = sorted({p.scene_name for p, f in zip(patches, fold) if f == k})
+            scenes = sorted({p.scene_name for p, f in zip(patches, fold, strict=True) if f == k})
             raise TemDataError(
                 f"fold {k} of judges.folds, the scenes {', '.join(scenes)}, holds no defect, so that nothing in it "
                 "can be judged; lower judges.folds, raise study.sizes, or take another split.seed"
@@ -109,7 +109,7 @@ def _check_folds(patches: Sequence[Micrograph], fold: np.ndarray, classes: Seque
 
 def save_judges(judges: Sequence[Judge], folder: str | os.PathLike) -> None:
     """A folder for each judge, `0`, `1`, …: a detector's, and `scenes.json`, the scenes that it has seen."""
-    with whole(folder) as draft:
+    with atomic_write(folder) as draft:
         for k, member in enumerate(judges):
             save_detector(member.detector, draft / str(k))
             write_json(draft / str(k) / "scenes.json", sorted(member.seen))

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from tem_data.core.files import write_json, write_table
+from tem_data.core.micrograph import Micrograph
 from tem_data.diffusion.autoencoder import Autoencoder, psnr
-from tem_data.diffusion.training import evenly_spaced
 from tem_data.fidelity.adherence import Panel, change, details, judge
 from tem_data.fidelity.comparison import PictureComparison, compare_pictures
 from tem_data.fidelity.distance import detector_features
 from tem_data.fidelity.filtering import COLUMNS, adherence_rows
 from tem_data.fidelity.text import describe, page_sections
 from tem_data.fidelity.texture import measure_textures
-from tem_data.files import write_json, write_table
-from tem_data.micrograph import Micrograph
-from tem_data.report import write_report
+from tem_data.reports.page import write_report
+from tem_data.training.loop import evenly_spaced
 
 COMPARED = 600
 JUDGED_REAL = 400
@@ -48,7 +48,7 @@ def measure_fidelity(
     real = [training[i] for i in chosen]
     images = np.stack([patch.image for patch in real])
     decoded = autoencoder.decode(autoencoder.encode(images), range(len(real)))
-    rebuilt = [replace(patch, image=image) for patch, image in zip(real, decoded)]
+    rebuilt = [replace(patch, image=image) for patch, image in zip(real, decoded, strict=True)]
     sets = {"real": real, "reconstructed": rebuilt, "generated": list(generated)}
     judged = {kind: judge(panel, pairs) for kind, pairs in sets.items()}
     rows = [row for kind, pairs in sets.items() for row in adherence_rows(kind, pairs, judged[kind])]
@@ -71,7 +71,7 @@ def measure_fidelity(
 
 
 def _draw(folder: Path, compared: PictureComparison, classes: Sequence[str], decoded: np.ndarray) -> None:
-    from tem_data.figures import fidelity as figures
+    from tem_data.fidelity import figures
 
     rebuilt = measure_textures(decoded)
     figures.radial_spectra(folder / "spectra", compared, rebuilt)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from tem_data.columns import Columns
-from tem_data.errors import TemDataError
-from tem_data.micrograph import symmetric_array
+from tem_data.core.columns import Columns
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import symmetric_array
 
 BLOCK = 256
 THUMBNAIL = 32
@@ -75,7 +75,7 @@ def nearest_training(
         _nearest(generated[start : start + BLOCK], training, held_out, columns)
         for start in range(0, len(generated), BLOCK)
     ]
-    return Nearest(*(np.concatenate(parts) for parts in zip(*blocks)))
+    return Nearest(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
 def nearest_real(
@@ -149,7 +149,7 @@ def find_copies(
             index = correlation.argmax(1)
             found = correlation[np.arange(len(index)), index]
             better = found > best.correlation[rows]
-            for held, new in zip(best, (found, index, np.full(len(index), symmetry))):
+            for held, new in zip(best, (found, index, np.full(len(index), symmetry)), strict=True):
                 held[rows][better] = new[better]
     if np.isinf(best.correlation).any():
         raise TemDataError("copies: every training patch is of the picture's own group; give at least two micrographs")

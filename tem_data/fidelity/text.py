@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tem_data.core.files import read_json
 from tem_data.fidelity.comparison import QUANTITIES
-from tem_data.files import read_json
-from tem_data.report import Picture, Section, Table
+from tem_data.reports.page import Picture, Section, Table
 
 
 def describe(summary: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from scipy import fft
 from scipy.stats import wasserstein_distance
 from tqdm import tqdm
 
-from tem_data.columns import Columns
-from tem_data.errors import TemDataError
+from tem_data.core.columns import Columns
+from tem_data.core.errors import TemDataError
 
 BLOCK = 64
 GREY_LEVELS = 256
@@ -130,7 +130,7 @@ def _radial_means(power: np.ndarray) -> np.ndarray:
 def _lines(power: np.ndarray) -> np.ndarray:
     side = power.shape[1]
     rows, columns = np.abs(np.fft.fftfreq(side)), np.arange(power.shape[2]) / side
-    high_rows, high_columns = ((HIGH <= f) & (f < 0.5) for f in (rows, columns))
+    high_rows, high_columns = ((f >= HIGH) & (f < 0.5) for f in (rows, columns))
     weights = [1] + [2] * BESIDE_AXIS  # every column but the first stands for two
     # where rows differ from one another, power lies along the axis of the row frequencies
     across = np.average(power[:, high_rows, : BESIDE_AXIS + 1].mean(1), 1, weights)

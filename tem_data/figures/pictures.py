@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from skimage.measure import find_contours
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write
+from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.figures.style import COLOURS, DOUBLE_MM, F1_LABELS, PICTURE_DPI, journal_figure, legend
-from tem_data.files import whole
-from tem_data.micrograph import Defect, Micrograph
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def overlay(path: str | os.PathLike, image: np.ndarray, defects: Sequence[Defect
     axes = figure.add_axes((0, 0, 1, 1))
     show(axes, image, defects, classes)
     axes.set_axis_off()
-    with whole(Path(path)) as draft:
+    with atomic_write(Path(path)) as draft:
         figure.savefig(draft, format="png")
 
 
@@ -89,15 +89,15 @@ def contact_sheet(
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for line, (name, pictures) in zip(grid, rows.items()):
+    for line, (name, pictures) in zip(grid, rows.items(), strict=True):
         line[0].set_title(name, fontsize=8, loc="left")
-        for axes, (image, defects) in zip(line, pictures):
+        for axes, (image, defects) in zip(line, pictures, strict=True):
             show(axes, image, defects, classes)
     figure.legend(
         handles=class_keys(classes), loc="outside lower center", ncols=len(classes), fontsize=8, frameon=False
     )
     figure.suptitle(title, fontsize=9)
-    with whole(Path(path)) as draft:
+    with atomic_write(Path(path)) as draft:
         figure.savefig(draft, format="png")
 
 
@@ -136,11 +136,11 @@ def ranked_overlays(
     height_mm = side * sum(heights) + 8 * len(ranked) + 8
     with journal_figure(stem, DOUBLE_MM, height_mm, title, PICTURE_DPI) as figure:
         grid = figure.subplots(len(ranked), 2 + len(arms), squeeze=False, height_ratios=heights)
-        for line, entry in zip(grid, ranked):
+        for line, entry in zip(grid, ranked, strict=True):
             image = entry.micrograph.image
             names = ["", "truth", *(f"{arm}\n{F1_LABELS['f1_hm']} {entry.f1_hm[arm]:.2f}" for arm in arms)]
             drawn = [(), entry.micrograph.defects, *(entry.found[arm] for arm in arms)]
-            for axes, name, defects in zip(line, names, drawn):
+            for axes, name, defects in zip(line, names, drawn, strict=True):
                 show(axes, image, defects, classes, linewidth=0.6)
                 axes.set(xticks=[], yticks=[])
                 axes.set_title(name, loc="left", fontsize=7)

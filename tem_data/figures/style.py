@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tem_data.files import whole
+from tem_data.core.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def journal_figure(
         if title:
             figure.suptitle(title)
         yield figure
-        with whole(f"{stem}.png") as png, whole(f"{stem}.svg") as svg:
+        with atomic_write(f"{stem}.png") as png, atomic_write(f"{stem}.svg") as svg:
             figure.savefig(png, format="png", metadata={"Software": None})
             figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tem_data.errors import TemDataError
-from tem_data.files import read_table
-from tem_data.hub.manifest import PROVENANCE, README
-from tem_data.places import CARDS, MICROGRAPHS, SPLITS, Cell
-from tem_data.schema import SPLITS as ROLES
-from tem_data.schema import read_classes
-from tem_data.splits import members
-from tem_data.study import ARMS
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import read_table
+from tem_data.core.places import CARDS, MICROGRAPHS, ROLES, SPLIT_TABLE, Cell
+from tem_data.core.schema import read_classes
+from tem_data.download.manifest import PROVENANCE, README
+from tem_data.splits.table import members
+from tem_data.study.arms import ARMS
 
 INDEX = f"{PROVENANCE}/rows.parquet"
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
@@ -87,10 +86,10 @@ def dataset_contents(project: str | os.PathLike, params: Mapping[str, Any]) -> C
     project = Path(project)
     contents = Contents("dataset", project / CARDS / "dataset.md")
     study = params["study"]
-    table = read_table(project / SPLITS)
+    table = read_table(project / SPLIT_TABLE)
     contents.add_rows(project, MICROGRAPHS, "experimental")
-    contents.add(project, SPLITS, "tables/splits.csv")
-    contents.outs.append(SPLITS)
+    contents.add(project, SPLIT_TABLE, "tables/splits.csv")
+    contents.outs.append(SPLIT_TABLE)
     shard_of = _shard_of_micrograph(contents.groups["experimental"])
     configs = [_named("experimental", members(table, study["splits"][0], "all"), shard_of) | {"default": True}]
     masks = []
@@ -169,7 +168,7 @@ def _shard_of_micrograph(shards: Sequence[Path]) -> dict[str, str]:
 
 def _named(config: str, roles: Mapping[str, Sequence[str]], shard_of: Mapping[str, str]) -> dict[str, Any]:
     if absent := [name for names in roles.values() for name in names if name not in shard_of]:
-        raise TemDataError(f"{SPLITS} names {absent[0]!r}, which {MICROGRAPHS} does not hold; run `dvc repro`")
+        raise TemDataError(f"{SPLIT_TABLE} names {absent[0]!r}, which {MICROGRAPHS} does not hold; run `dvc repro`")
     files = [{"split": role, "path": [shard_of[name] for name in names]} for role, names in roles.items() if names]
     return {"config_name": config, "data_files": files}
 

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tem_data.errors import TemDataError
-from tem_data.hub.manifest import file_of
+from tem_data.core.errors import TemDataError
+from tem_data.download.manifest import file_of
 
 LOCK = "dvc.lock"
 KEPT_BY_GIT = (LOCK, "dvc.yaml", "params.yaml", "results", "cards")

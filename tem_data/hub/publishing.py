@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from tem_data.cards import published_card
 from tem_data.cards.rendering import BUILTIN
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
+from tem_data.download.fetching import reading
+from tem_data.download.manifest import MANIFEST, PROVENANCE, README, Manifest, file_of, read_manifest
 from tem_data.hub.contents import INDEX, Contents
-from tem_data.hub.fetching import reading
-from tem_data.hub.manifest import MANIFEST, PROVENANCE, README, Manifest, file_of, read_manifest
 from tem_data.hub.provenance import LOCK, made_by
 from tem_data.hub.rows import Change, Items, compare, read_index, row_hashes, write_index
 from tem_data.hub.versions import Version, checked_version, published_versions

@@ -11,10 +11,10 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from tqdm import tqdm
 
-from tem_data.errors import TemDataError
-from tem_data.files import whole
-from tem_data.hub.fetching import NAME, fetch, reading, split_name
-from tem_data.hub.manifest import MANIFEST, PROVENANCE, Manifest, file_of, read_manifest
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import atomic_write
+from tem_data.download.fetching import NAME, fetch, reading, split_name
+from tem_data.download.manifest import MANIFEST, PROVENANCE, Manifest, file_of, read_manifest
 from tem_data.hub.provenance import LOCK, check_outs, keep_in_cache, uncommitted
 from tem_data.hub.versions import published_versions
 
@@ -164,7 +164,7 @@ def _same(project: Path, out: str, manifest: Manifest) -> bool:
 
 
 def _place(project: Path, out: str, manifest: Manifest, folder: Path) -> None:
-    with whole(project / out) as draft:
+    with atomic_write(project / out) as draft:
         for place, path in _files_of(manifest, out).items():
             target = draft / Path(place).relative_to(out)
             target.parent.mkdir(parents=True, exist_ok=True)

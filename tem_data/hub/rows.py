@@ -65,7 +65,13 @@ def read_index(path: str | os.PathLike) -> dict[tuple[str, str], bytes]:
     from pyarrow import parquet
 
     table = parquet.read_table(path)
-    return dict(zip(zip(table["group"].to_pylist(), table["row"].to_pylist()), table["sha256"].to_pylist()))
+    return dict(
+        zip(
+            zip(table["group"].to_pylist(), table["row"].to_pylist(), strict=True),
+            table["sha256"].to_pylist(),
+            strict=False,
+        )
+    )
 
 
 def compare(old: Items, new: Items) -> dict[str, Change]:

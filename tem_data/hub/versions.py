@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from huggingface_hub import HfApi
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 from tem_data.hub.rows import Change
 
 

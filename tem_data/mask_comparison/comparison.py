@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 from tem_data.mask_comparison.classifier import patch_table, rank
 from tem_data.mask_comparison.distances import distances, divide
 from tem_data.mask_comparison.features import ALL, QUANTITIES, MaskFeatures, common_unit, join, sample

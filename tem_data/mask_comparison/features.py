@@ -10,9 +10,9 @@ import numpy as np
 from scipy.spatial import KDTree
 from tqdm import tqdm
 
-from tem_data.errors import TemDataError
-from tem_data.micrograph import Defect, Micrograph, touches_edge
-from tem_data.shapes import ellipse_of
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph, touches_edge
+from tem_data.masks.shapes import ellipse_of
 
 ALL = "all"
 ROUND = 0.9  # minor/major from which on an angle says nothing
@@ -101,7 +101,7 @@ def measure_masks(
         np.array(scales, float),
         np.array(counts, float),
         np.array(fractions, float),
-        dict(zip(DEFECT_COLUMNS, columns)),
+        dict(zip(DEFECT_COLUMNS, columns, strict=True)),
     )
 
 
@@ -120,7 +120,7 @@ def _cover(
             layers[windows[i]] += defects[i].mask
         covered[k] = float(own.mean())
     covered[-1] = float((layers > 0).mean())
-    return [bool((layers[w][d.mask] > 1).any()) for w, d in zip(windows, defects)], covered
+    return [bool((layers[w][d.mask] > 1).any()) for w, d in zip(windows, defects, strict=True)], covered
 
 
 def _defect_rows(
@@ -133,7 +133,7 @@ def _defect_rows(
         nearest = KDTree(centres).query(centres, 2)[0][:, 1]
     return [
         (patch, k, not touches_edge(d, shape), e.major, e.minor, e.angle_deg, d.area, near, overlap)
-        for d, e, k, near, overlap in zip(defects, ellipses, category, nearest, overlaps)
+        for d, e, k, near, overlap in zip(defects, ellipses, category, nearest, overlaps, strict=True)
     ]
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tem_data.files import read_json
+from tem_data.core.files import read_json
 from tem_data.mask_comparison.features import ALL, QUANTITIES
-from tem_data.report import Picture, Section, Table
+from tem_data.reports.page import Picture, Section, Table
 
 RATIOS_TEXT = (
     "Wasserstein-1 and Kolmogorov-Smirnov distances, each as a multiple of the 95th percentile of the same distance "

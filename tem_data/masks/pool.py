@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tem_data.masks.settings import MaskSettings
-from tem_data.shapes import PRIOR_DEFECTS, Shapes
+from tem_data.masks.shapes import PRIOR_DEFECTS, Shapes
 
 SIZE_KERNEL, ASPECT_KERNEL, ANGLE_KERNEL_DEG = 0.1, 0.1, 3.0  # standard deviations: log size, logit of aspect, angle
 REACH = np.sqrt(3)  # where a uniform kernel of unit standard deviation ends

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tem_data.errors import TemDataError
-from tem_data.shapes import Shapes
+from tem_data.core.errors import TemDataError
+from tem_data.masks.shapes import Shapes
 
 OVERLAPS = ("measured", "allowed", "forbidden")
 
@@ -58,7 +58,7 @@ class MaskSettings:
         expect(all(above(v, 0) for v in self.class_size.values()), "class_size", "factors above 0")
         expect(self.angle in ("measured", "uniform") or number(self.angle), "angle", "measured, uniform or degrees")
         expect(
-            self.empty is None or number(self.empty) and 0 <= self.empty <= 1, "empty", "a share from 0 to 1, or null"
+            self.empty is None or (number(self.empty) and 0 <= self.empty <= 1), "empty", "a share from 0 to 1, or null"
         )
         expect(self.overlap in OVERLAPS, "overlap", f"one of {', '.join(OVERLAPS)}")
 

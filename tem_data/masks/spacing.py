@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tem_data.columns import Columns
+from tem_data.core.columns import Columns
 from tem_data.masks.ranges import ranges
 
 # Of the contact ratio: fine where labellers begin to leave defects out, up to where ratios are as if at random.
@@ -71,7 +71,7 @@ def contact_ratio(ellipses: Ellipses, i: np.ndarray, j: np.ndarray) -> np.ndarra
     """
     first, second = (ellipses.take(numbers) for numbers in (i, j))
     weight = WEIGHTS[:, None]
-    xx, xy, yy = ((1 - weight) * a + weight * b for a, b in zip(first.form(), second.form()))
+    xx, xy, yy = ((1 - weight) * a + weight * b for a, b in zip(first.form(), second.form(), strict=True))
     dx, dy = first.x - second.x, first.y - second.y
     square = weight * (1 - weight) * (yy * dx**2 - 2 * xy * dx * dy + xx * dy**2) / (xx * yy - xy**2)
     return np.sqrt(square.max(0))

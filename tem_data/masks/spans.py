@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tem_data.core.micrograph import Defect
 from tem_data.masks.ranges import ranges
 from tem_data.masks.spacing import Ellipses
-from tem_data.micrograph import Defect
 
 
 @dataclass(frozen=True, eq=False)

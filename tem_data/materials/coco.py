@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tem_data.errors import TemDataError
-from tem_data.importing import Calibration, read_calibrations
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph, defect_from_rle
+from tem_data.importing.micrographs import Calibration, read_calibrations
 from tem_data.materials.hardening import Materials
 from tem_data.materials.measuring import Measurement, measure
-from tem_data.micrograph import Defect, Micrograph, defect_from_rle
 from tem_data.scoring.coco import (
     IGNORE,
     RESULTS,
@@ -117,7 +117,7 @@ def _micrographs(
 def _defects(
     labels: Labels, classes: Sequence[str], threshold: float = 0.0, keep_ignored: bool = False
 ) -> tuple[Defect, ...]:
-    each = zip(labels.category.tolist(), labels.rles, labels.ignore.tolist(), labels.scores.tolist())
+    each = zip(labels.category.tolist(), labels.rles, labels.ignore.tolist(), labels.scores.tolist(), strict=True)
     defects = (
         defect_from_rle("" if ignored else classes[category], code, ignored, score)
         for category, code, ignored, score in each

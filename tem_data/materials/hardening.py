@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect
 from tem_data.materials.outlines import SIZES
-from tem_data.micrograph import Defect
 
 BINS = ("quadrature", "linear")
 DEFAULT_SIZE = "loop"

@@ -11,18 +11,30 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph, touches_edge
 from tem_data.materials.hardening import DEFAULT_SIZE, Materials, frame_area_px, frame_count
 from tem_data.materials.outlines import SIZES, circularity, outline_of
 from tem_data.materials.quantities import COMPARED, QUANTITIES, Field, Measured, errors_over_micrographs, quantities
-from tem_data.micrograph import Defect, Micrograph, touches_edge
 from tem_data.scoring.labels import labels_of
 from tem_data.scoring.matching import Matching, Rule, match_labels
 
 ALL = "all"
-DEFECT_COLUMNS = (
-    "micrograph_id source category x_px y_px size_px size_nm circularity whole counted found pair score".split()
-)
+DEFECT_COLUMNS = [
+    "micrograph_id",
+    "source",
+    "category",
+    "x_px",
+    "y_px",
+    "size_px",
+    "size_nm",
+    "circularity",
+    "whole",
+    "counted",
+    "found",
+    "pair",
+    "score",
+]
 MICROGRAPH_COLUMNS = (
     *("micrograph_id", "category", "area_nm2", "thickness_nm"),
     *(f"{side}_{name}" for name in QUANTITIES for side in ("true", "predicted")),
@@ -104,7 +116,7 @@ def _fields(
         found = () if predictions is None else predictions[number]
         matching = _matching(image, found, classes, rule)
         numbers = range(pairs, pairs := pairs + len(matching.pairs))
-        paired = [dict(zip(side.tolist(), numbers)) for side in matching.pairs.T]
+        paired = [dict(zip(side.tolist(), numbers, strict=True)) for side in matching.pairs.T]
         truths, predicted = (
             {i: _measured(image, source, defects[i], own.get(i), materials, frame) for i in sorted([*own, *alone])}
             for source, defects, own, alone in (

@@ -25,7 +25,7 @@ def outline_of(mask: np.ndarray) -> Outline:
     """
     contours = find_contours(np.pad(mask, 1).astype(np.float32), 0.5, fully_connected="high")
     moments = [cv2.moments(points.astype(np.float32)) for points in contours]
-    points, of = max(zip(contours, moments), key=lambda pair: pair[1]["m00"])
+    points, of = max(zip(contours, moments, strict=True), key=lambda pair: pair[1]["m00"])
     return Outline(points, np.array([of["m10"], of["m01"]]) / of["m00"])
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tem_data.errors import TemDataError
-from tem_data.micrograph import Micrograph
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Micrograph
 from tem_data.scoring.labels import Labels, labels_of
 from tem_data.scoring.matching import Rule
 from tem_data.scoring.scores import Scores, compare, count_images, scores_of, total

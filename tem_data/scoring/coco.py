@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as rle_ops
 
-from tem_data.errors import TemDataError
-from tem_data.files import read_json
-from tem_data.rle import numbers, to_rle
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import read_json
+from tem_data.core.rle import numbers, to_rle
 from tem_data.scoring.average_precision import AveragePrecision, average_precision
 from tem_data.scoring.labels import Labels
 from tem_data.scoring.matching import Rule

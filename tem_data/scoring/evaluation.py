@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tem_data.errors import TemDataError
-from tem_data.micrograph import Defect, Micrograph
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph
+from tem_data.core.settings import read_settings
 from tem_data.scoring.average_precision import AveragePrecision, average_precision
 from tem_data.scoring.labels import labels_of
 from tem_data.scoring.matching import Rule
 from tem_data.scoring.scores import Compared, Counts, Scores, best, compare, count_images, score_images, total
 from tem_data.scoring.significance import Interval, score_intervals
-from tem_data.settings import read_settings
 
 IOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle_ops
 
-from tem_data.errors import TemDataError
-from tem_data.micrograph import Defect
-from tem_data.rle import encode, to_rle
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect
+from tem_data.core.rle import encode, to_rle
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +137,11 @@ def _labels(
     if not ((scores >= 0) & (scores <= 1)).all():
         raise TemDataError("expected scores to be confidences in [0, 1]; rescale them")
     index = {name: k for k, name in enumerate(classes)}
-    for number, (name, ignored) in enumerate(zip(categories, ignore)):
+    for number, (name, ignored) in enumerate(zip(categories, ignore, strict=True)):
         if not ignored and name not in index:
             raise TemDataError(
                 f"defect {number} (of {count}): expected a class of {list(classes)}, found {name!r}; "
                 "add it to `classes`, or mark such defects `ignore`"
             )
-    category = np.array([-1 if ignored else index[name] for name, ignored in zip(categories, ignore)], int)
+    category = np.array([-1 if ignored else index[name] for name, ignored in zip(categories, ignore, strict=True)], int)
     return Labels(category, np.asarray(boxes, float).reshape(-1, 4), scores, ignore, rles)

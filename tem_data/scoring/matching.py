@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools import mask as rle_ops
 from scipy.optimize import linear_sum_assignment
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 from tem_data.scoring.labels import Labels
 
 MATCHES = ("mask", "box")
@@ -41,7 +41,7 @@ class Rule:
             raise TemDataError(f"assignment: expected one of {list(ASSIGNMENTS)}, found {self.assignment!r}")
 
 
-class Overlap(NamedTuple):
+class OverlapTable(NamedTuple):
     """How t truths, a ambiguous truths and p predictions of one image overlap; the same for all thresholds.
 
     `truths` (t,) and `predictions` (p,) are indices into the `Labels`, in an
@@ -132,7 +132,7 @@ def _check_masks(truth: Labels, prediction: Labels) -> None:
         )
 
 
-def overlap(truth: Labels, prediction: Labels, match: str = "mask") -> Overlap:
+def overlap(truth: Labels, prediction: Labels, match: str = "mask") -> OverlapTable:
     """The overlaps of all defects of one image. Raises TemDataError if masks are missing or differ in size."""
     if match == "mask":
         _check_masks(truth, prediction)
@@ -141,7 +141,7 @@ def overlap(truth: Labels, prediction: Labels, match: str = "mask") -> Overlap:
     ranked = np.array(_order(prediction, by_score=True), int)
     predictions = ranked[~prediction.ignore[ranked]]
     covered = _iou(truth, ambiguous, prediction, predictions, match, crowd=True)
-    return Overlap(
+    return OverlapTable(
         truths,
         predictions,
         prediction.scores[predictions],
@@ -151,7 +151,7 @@ def overlap(truth: Labels, prediction: Labels, match: str = "mask") -> Overlap:
     )
 
 
-def match_overlap(overlaps: Overlap, rule: Rule, threshold: float = 0.0) -> Matching:
+def match_overlap(overlaps: OverlapTable, rule: Rule, threshold: float = 0.0) -> Matching:
     """The matching of the predictions whose score is at least `threshold`."""
     kept = int((overlaps.scores >= threshold).sum())  # the predictions are sorted by falling score
     assign = ASSIGNMENTS[rule.assignment]

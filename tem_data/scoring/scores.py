@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 from tem_data.scoring.labels import Labels
-from tem_data.scoring.matching import Matching, Overlap, Rule, match_overlap, overlap
+from tem_data.scoring.matching import Matching, OverlapTable, Rule, match_overlap, overlap
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -124,7 +124,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def scores_of(counts: Counts, classes: Sequence[str], threshold: float) -> Scores:
     """The scores of counts at a threshold, as `f1_scores` defines them."""
     f1 = f1_scores(counts.confusion, counts.truths, counts.predictions)
-    by_class = {name: float(value) for name, value in zip(classes, f1.by_class) if not np.isnan(value)}
+    by_class = {name: float(value) for name, value in zip(classes, f1.by_class, strict=True) if not np.isnan(value)}
     return Scores(
         threshold=float(threshold),
         classes=tuple(classes),
@@ -162,7 +162,7 @@ class Compared(NamedTuple):
 
     truth: Labels
     prediction: Labels
-    overlap: Overlap
+    overlap: OverlapTable
 
 
 def compare(

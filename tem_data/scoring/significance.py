@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import ttest_rel
 
-from tem_data.errors import TemDataError
+from tem_data.core.errors import TemDataError
 from tem_data.scoring.scores import F1, Counts, f1_scores
 
 PARTS = ("confusion", "truths", "predictions")
@@ -28,7 +28,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Pairs(NamedTuple):
+class PairedRuns(NamedTuple):
     """The paired runs of one split: run i of both arms differs in the training data alone.
 
     A run is the counts of each test micrograph, by name; `scene` holds the
@@ -73,12 +73,12 @@ def score_intervals(
     f1 = _drawn_scores(counts, scene, scenes, draws)
     scores = {name: getattr(f1, field) for name, field in SCORES.items()}
     scores |= {"precision": f1.precision, "recall": f1.recall}
-    scores |= {f"f1_by_class.{name}": values for name, values in zip(classes, f1.by_class.T)}
+    scores |= {f"f1_by_class.{name}": values for name, values in zip(classes, f1.by_class.T, strict=True)}
     return {name: _interval(values, level) for name, values in scores.items() if not np.isnan(values).all()}
 
 
 def paired_bootstrap(
-    groups: Sequence[Pairs], seed: int = 0, resamples: int = 2000, level: float = 0.95
+    groups: Sequence[PairedRuns], seed: int = 0, resamples: int = 2000, level: float = 0.95
 ) -> dict[str, Interval]:
     """The bootstrap intervals over scenes of the mean gain, arm − baseline, over all paired runs.
 
@@ -98,12 +98,16 @@ def paired_bootstrap(
     scenes = sorted(set().union(*held))
     draws = bootstrap_draws(len(scenes), np.random.default_rng(seed), resamples)
     gains = []
-    for group, own in zip(groups, held):
+    for group, own in zip(groups, held, strict=True):
         drawn = draws[:, [scenes.index(name) for name in own]]
-        for baseline, arm in zip(group.baseline, group.arm):
+        for baseline, arm in zip(group.baseline, group.arm, strict=True):
             ours, theirs = (_drawn_scores(run, group.scene, own, drawn) for run in (arm, baseline))
             gains.append([getattr(ours, field) - getattr(theirs, field) for field in SCORES.values()])
-    return {name: _interval(values, level) for name, values in zip(SCORES, np.mean(gains, 0))} if gains else {}
+    return (
+        {name: _interval(values, level) for name, values in zip(SCORES, np.mean(gains, 0), strict=True)}
+        if gains
+        else {}
+    )
 
 
 def paired_t(baseline: Sequence[float], arm: Sequence[float]) -> PairedT:
@@ -135,7 +139,7 @@ def gain_row(
     baseline: str,
     arm: str,
     size: int | str,
-    groups: Sequence[Pairs],
+    groups: Sequence[PairedRuns],
     score: str = "f1_hm",
     seed: int = 0,
     resamples: int = 2000,
@@ -181,7 +185,7 @@ def gain_row(
     }
 
 
-def _check_pairs(group: Pairs) -> None:
+def _check_pairs(group: PairedRuns) -> None:
     if len(group.baseline) != len(group.arm):
         raise TemDataError(
             f"{len(group.baseline)} runs of the baseline and {len(group.arm)} of the arm; expected pairs"

@@ -1,0 +1,133 @@
+"""The split table: which micrographs train, validate and test, by whole scenes.
+
+A split table has one row a micrograph: `micrograph_id`, `scene`, and for each
+split k `split{k}_role` (train, validation or test; empty: in none) and
+`split{k}_rank` (1, 2, … within the role). Where a percentage or a group is left
+out, `split{k}_left_out` says which, and `group` the group of each micrograph. A
+training size n counts validation in: the first n/5 of validation and the rest
+of n from training, so sizes nest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tem_data.core.errors import TemDataError
+from tem_data.core.places import ALL, ROLES
+
+VALIDATION_SHARE = 0.2
+
+
+def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], path: str) -> list[dict[str, str]]:
+    """A split table read from a file (`file_name` or `micrograph_id`, `split{k}_role`, `split{k}_rank`), checked.
+
+    `val` is read as `validation`. Micrographs that the table does not name are
+    left out of every split; without ranks its order is that of their names.
+    Raises TemDataError for an unknown role, a rank that is no number, a
+    micrograph that was not imported or is there twice, and a scene that a split
+    cuts.
+    """
+    rows = {m: {"micrograph_id": m, "scene": scene[m]} for m in sorted(scene)}
+    for number, line in enumerate(table, 2):
+        where = f"{path} row {number}"
+        roles_and_ranks = _checked_line(line, where)
+        name = micrograph_named(line, rows)
+        if not any(value in ROLES for value in roles_and_ranks.values()):
+            continue
+        if name not in rows:
+            raise TemDataError(f"{where}: {name!r} is in a split but was not imported; see the quarantine report")
+        if len(rows[name]) > 2:
+            raise TemDataError(f"{where}: {name!r} is there twice; expected one row a micrograph")
+        rows[name] |= roles_and_ranks
+    return check_splits(list(rows.values()), path)
+
+
+def check_splits(rows: list[dict[str, str]], path: str) -> list[dict[str, str]]:
+    """The rows of a split table as they are. Raises TemDataError for a micrograph that is there twice, a cut scene."""
+    for name, times in Counter(row["micrograph_id"] for row in rows).items():
+        if times > 1:
+            raise TemDataError(f"{path}: {name!r} is there twice; expected one row a micrograph")
+    for split in numbers_of_splits(rows):
+        for cut in cut_scenes(rows, split):
+            tied = [f"{r['micrograph_id']} ({r.get(f'split{split}_role')})" for r in rows if r["scene"] == cut]
+            raise TemDataError(
+                f"{path}: split {split} cuts a scene, micrographs that show an overlapping field: {', '.join(tied)}; "
+                "give them one role (results/overlaps.csv lists what ties them)"
+            )
+    return rows
+
+
+def numbers_of_splits(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The `k` of all `split{k}_role`, in ascending order."""
+    columns = {column for row in rows for column in row if column.endswith("_role")}
+    return sorted((c.removeprefix("split").removesuffix("_role") for c in columns), key=lambda k: (len(k), k))
+
+
+def micrograph_named(line: Mapping[str, str], known: Container[str]) -> str:
+    """The id of the micrograph that a row names by `micrograph_id` or `file_name`, made as importing makes it."""
+    file_name = line.get("file_name") or ""
+    with_folder = file_name.replace("/", "_")
+    return line.get("micrograph_id") or (with_folder if with_folder in known else Path(file_name).stem)
+
+
+def _checked_line(line: Mapping[str, str], where: str) -> dict[str, str]:
+    line = {column: value or "" for column, value in line.items() if column}
+    roles = {k: {"val": "validation"}.get(v, v) for k, v in line.items() if k.endswith("_role")}
+    for column, role in roles.items():
+        if role and role not in ROLES:
+            raise TemDataError(f"{where}: {column} is {role!r}; expected one of {ROLES} or nothing")
+    ranks = {k: v for k, v in line.items() if k.endswith("_rank")}
+    for column, rank in ranks.items():
+        if rank and not rank.isdecimal():
+            raise TemDataError(f"{where}: {column} is {rank!r}; expected 1, 2, … or nothing")
+    return roles | ranks
+
+
+def cut_scenes(rows: Sequence[Mapping[str, str]], split: int | str) -> list[str]:
+    """The scenes that lie in more than one role of a split: none, in a split that does not leak."""
+    roles: dict[str, set[str]] = {}
+    for row in rows:
+        if row.get(f"split{split}_role"):
+            roles.setdefault(row["scene"], set()).add(row[f"split{split}_role"])
+    return sorted(scene for scene, held in roles.items() if len(held) > 1)
+
+
+def members(rows: Sequence[Mapping[str, str]], split: int, size: int | str) -> dict[str, list[str]]:
+    """The micrographs of each role of a split at training size `size`, by rank; `test` is always all of it.
+
+    Size `all` takes all that the split has, as where splits leave out more and more.
+
+    Raises TemDataError where the table does not hold that split, or not that many micrographs.
+    """
+    column = f"split{split}_role"
+    if size != ALL and size < 2:
+        raise TemDataError(f"study size {size}; expected at least 2, as validation takes one micrograph")
+    if not any(column in row for row in rows):
+        raise TemDataError(f"the split table has no {column}; raise split.count or lower study.splits in params.yaml")
+    by_role = {
+        role: sorted((r for r in rows if r.get(column) == role), key=lambda r: int(r.get(f"split{split}_rank") or 0))
+        for role in ROLES
+    }
+    if not by_role["test"]:
+        raise TemDataError(f"split {split} of the split table has no test micrograph; give some the role test")
+    if size == ALL:
+        return {role: [row["micrograph_id"] for row in by_role[role]] for role in ROLES}
+    take = {"validation": max(1, round(size * VALIDATION_SHARE))}
+    take["train"] = size - take["validation"]
+    for role, count in take.items():
+        if count > len(by_role[role]):
+            raise TemDataError(
+                f"study size {size} asks for {count} {role} micrographs; split {split} has {len(by_role[role])}"
+            )
+        by_role[role] = by_role[role][:count]
+    return {role: [row["micrograph_id"] for row in by_role[role]] for role in ROLES}
+
+
+def random_image_split(micrographs: Sequence[str], test: int, seed: int) -> dict[str, str]:
+    """The roles of a split by single images, as in both papers: what ours are compared with, never used to train."""
+    order = np.random.default_rng(seed).permutation(sorted(micrographs)).tolist()
+    return {m: "test" if place < test else "train" for place, m in enumerate(order)}

@@ -1,0 +1,152 @@
+import pytest
+
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import (
+    atomic_write,
+    fingerprint,
+    move,
+    read_json,
+    read_numbers,
+    read_table,
+    work_folder,
+    write_json,
+    write_table,
+)
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    target = tmp_path / "new" / "a.txt"
+    with atomic_write(target) as draft:
+        draft.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new" and [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_failure_keeps_the_old_and_leaves_nothing(tmp_path, folder):
+    target = tmp_path / "out"
+    for content, fails in (("old", False), ("new", True)):
+        try:
+            with atomic_write(target) as draft:
+                if folder:
+                    draft.mkdir()
+                (draft / "a" if folder else draft).write_text(content)
+                if fails:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            pass
+    assert (target / "a" if folder else target).read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_takes_the_place_of_a_folder_and_of_what_a_killed_run_left(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old").touch()
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial/rest").touch()
+    with atomic_write(tmp_path / "out") as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "/", "a/.."])
+def test_folders_without_a_name_of_their_own_are_never_replaced(target):
+    with pytest.raises(TemDataError, match="name"), atomic_write(target):
+        pytest.fail("it would be replaced")
+
+
+def test_fingerprints_follow_settings_contents_and_names(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a").write_text("1")
+    prints = [fingerprint({"x": 1, "y": 2}, data)]
+    assert fingerprint({"y": 2, "x": 1}, data) == prints[0]
+    prints.append(fingerprint({"x": 1, "y": 3}, data))
+    (data / "b").write_text("1")
+    prints.append(fingerprint({"x": 1, "y": 2}, data))
+    (data / "b").rename(data / "c")
+    prints.append(fingerprint({"x": 1, "y": 2}, data))
+    (data / "c").write_text("2")
+    prints.append(fingerprint({"x": 1, "y": 2}, data))
+    assert len(set(prints)) == len(prints)
+    (data / "c").unlink()
+    assert fingerprint({"x": 1, "y": 2}, data) == prints[0]
+
+
+def test_inputs_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(TemDataError, match="gone"):
+        fingerprint({}, tmp_path / "gone")
+
+
+def test_a_work_folder_is_kept_on_failure_and_goes_on_success(tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError), work_folder(target, {"a": 1}) as work:
+        (work / "state").touch()
+        raise ZeroDivisionError
+    with work_folder(target, {"a": 1}) as work:
+        assert (work / "state").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_settings_throw_the_work_away(tmp_path):
+    with pytest.raises(ZeroDivisionError), work_folder(tmp_path / "out", {"a": 1}) as work:
+        (work / "state").touch()
+        raise ZeroDivisionError
+    with work_folder(tmp_path / "out", {"a": 2}) as other:
+        assert not work.exists() and not (other / "state").exists()
+
+
+def test_json_and_tables_round_trip(tmp_path):
+    write_json(tmp_path / "a.json", {"µ": [1, 2.5, None]})
+    assert read_json(tmp_path / "a.json") == {"µ": [1, 2.5, None]}
+    write_table(tmp_path / "a.csv", [{"name": 'a, "b"\nc', "n": 1}], ["name", "n"])
+    assert read_table(tmp_path / "a.csv") == [{"name": 'a, "b"\nc', "n": "1"}]
+    write_table(tmp_path / "a.csv", [], ["name", "n"])
+    assert (tmp_path / "a.csv").read_text() == "name,n\n" and read_table(tmp_path / "a.csv") == []
+
+
+def test_json_that_others_cannot_read_is_not_written(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("read, kind", [(read_json, "not a JSON"), (read_table, "expected a CSV")])
+def test_files_that_cannot_be_read_are_named(tmp_path, read, kind):
+    with pytest.raises(TemDataError, match="gone.*No such file"):
+        read(tmp_path / "gone")
+    (tmp_path / "b").write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(TemDataError, match=f"b: {kind}"):
+        read(tmp_path / "b")
+
+
+def test_move_leaves_either_the_old_or_the_new_folder(tmp_path):
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").write_text(name)
+    move(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "content").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_partial_work_of_another_version_of_the_package_is_thrown_away(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "code.py").write_text("1")
+    monkeypatch.setattr("tem_data.core.files.PACKAGE", package)
+    for code, kept in (("1", False), ("1", True), ("2", False)):
+        (package / "code.py").write_text(code)
+        with pytest.raises(KeyboardInterrupt), work_folder(tmp_path / "out", {}) as work:
+            assert (work / "half").exists() == kept
+            (work / "half").touch()
+            raise KeyboardInterrupt
+
+
+def test_numbers_of_a_table_are_numbers_and_what_is_empty_is_none(tmp_path):
+    write_table(tmp_path / "t.csv", [{"class": "100", "size": 2.5}, {"class": "", "size": None}], ["class", "size"])
+    rows = read_numbers(tmp_path / "t.csv", ["class"])
+    assert rows == [{"class": "100", "size": 2.5}, {"class": "", "size": None}]
+    with pytest.raises(TemDataError, match="t.csv row 2: class: expected a number, found 'x'"):
+        write_table(tmp_path / "t.csv", [{"class": "x"}], ["class"])
+        read_numbers(tmp_path / "t.csv", [])

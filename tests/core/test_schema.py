@@ -1,0 +1,139 @@
+import re
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import ORIGINS, Micrograph, defect_from_mask
+from tem_data.core.schema import Classes, read_classes, read_dataset, write_dataset
+
+CLASSES = Classes(("100", "111", "bdot"), ("ambiguous",))
+
+
+@st.composite
+def micrographs(draw):
+    shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    labels = st.sampled_from(CLASSES.labels)
+    masks = draw(st.lists(arrays(bool, shape), max_size=3))
+    defects = [defect_from_mask(draw(labels), mask, ignore=draw(st.booleans())) for mask in masks]
+    scale = st.none() | st.floats(0.01, 100)
+    return Micrograph(
+        micrograph_id=draw(st.text(max_size=5)),
+        image=draw(st.none() | arrays(np.uint8, shape)),
+        defects=tuple(d for d in defects if d is not None),
+        shape=shape,
+        nm_per_px=draw(scale),
+        thickness_nm=draw(scale),
+        specimen=draw(st.text(max_size=5)),
+        scene=draw(st.text(max_size=5)),
+        origin=draw(st.sampled_from(ORIGINS)),
+        x=draw(st.integers(0, 5000)),
+        y=draw(st.integers(0, 5000)),
+        symmetry=draw(st.integers(0, 7)),
+        seed=draw(st.none() | st.integers(0, 2**63 - 1)),
+        checkpoint=draw(st.text(max_size=5)),
+    )
+
+
+def assert_same(one: Micrograph, other: Micrograph) -> None:
+    for field in fields(Micrograph):
+        if field.name not in ("image", "defects"):
+            assert getattr(one, field.name) == getattr(other, field.name), field.name
+    assert np.array_equal(one.image, other.image) if one.image is not None else other.image is None
+    for a, b in zip(one.defects, other.defects, strict=True):
+        assert (a.category, a.bbox, a.ignore) == (b.category, b.bbox, b.ignore)
+        assert np.array_equal(a.mask, b.mask)
+
+
+def square(category="111", x=2, y=3, side=4, ignore=False):
+    return defect_from_mask(category, np.ones((side, side), bool), x, y, ignore)
+
+
+def patch(name="m", defects=(), size=16, **rest):
+    return Micrograph(name, np.full((size, size), 90, np.uint8), tuple(defects), (size, size), **rest)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(micrographs(), min_size=1, max_size=3))
+def test_what_is_written_is_read(tmp_path, written):
+    write_dataset(tmp_path / "d", {"train": written}, CLASSES)
+    for one, other in zip(written, read_dataset(tmp_path / "d", "train"), strict=True):
+        assert_same(one, other)
+    assert read_classes(tmp_path / "d") == CLASSES
+
+
+def test_rows_come_back_in_order_over_shards(tmp_path):
+    write_dataset(tmp_path / "d", {"train": (patch(f"{i}") for i in range(300))}, CLASSES)
+    assert len(list((tmp_path / "d/data").iterdir())) == 2
+    assert [m.micrograph_id for m in read_dataset(tmp_path / "d")] == [f"{i}" for i in range(300)]
+
+
+def test_class_names_of_any_kind(tmp_path):
+    odd = Classes(("100", "a---b", "no", "---", "µ: x"))
+    write_dataset(tmp_path / "d", {"test": [patch()]}, odd, "Words --- and\n---\nmore.")
+    assert read_classes(tmp_path / "d") == odd
+
+
+def test_hugging_face_datasets_reads_it(tmp_path):
+    from datasets import ClassLabel, Image, load_dataset
+
+    dots = [square("bdot", i % 20, i // 20, 1) for i in range(300)]
+    train = [patch("a", [square(), square("ambiguous", 9, 9, 3, True)]), patch("b", dots, 20, nm_per_px=0.5)]
+    mask = replace(patch("c", [square("100")], origin="sim", seed=2**40), image=None)
+    write_dataset(tmp_path / "d", {"train": train, "validation": [], "test": [mask]}, CLASSES, "A test.")
+    data = load_dataset(str(tmp_path / "d"), cache_dir=str(tmp_path / "cache"))
+
+    assert {name: split.num_rows for name, split in data.items()} == {"train": 2, "test": 1}
+    columns = data["train"].features
+    assert all(isinstance(columns[name], Image) for name in ("image", "mask", "instances"))
+    assert isinstance(columns["objects"]["category"].feature, ClassLabel)
+    assert columns["objects"]["category"].feature.names == list(CLASSES.labels)
+    instances = np.array(data["train"][1]["instances"])
+    assert instances.dtype == np.uint16 and instances.max() == 300
+    first = data["train"][0]
+    assert (first["image"].mode, np.unique(first["mask"]).tolist()) == ("L", [0, 2])
+    assert first["objects"]["bbox"] == [[2, 3, 4, 4], [9, 9, 3, 3]]
+    assert (first["objects"]["area"], first["objects"]["ignore"]) == ([16, 9], [False, True])
+    assert (data["test"][0]["image"], data["test"][0]["seed"], first["nm_per_px"]) == (None, 2**40, None)
+
+
+def test_a_class_that_is_not_listed_is_refused(tmp_path):
+    with pytest.raises(TemDataError, match="grain7: class 'void'.*'100'"):
+        write_dataset(tmp_path / "d", {"train": [patch("grain7", [square("void")])]}, CLASSES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_keeps_the_old_folder(tmp_path):
+    def failing():
+        yield from (patch(f"new{i}") for i in range(300))
+        raise ZeroDivisionError
+
+    write_dataset(tmp_path / "d", {"train": [patch("old")]}, CLASSES)
+    with pytest.raises(ZeroDivisionError):
+        write_dataset(tmp_path / "d", {"train": failing()}, CLASSES)
+    assert [m.micrograph_id for m in read_dataset(tmp_path / "d")] == ["old"]
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+@pytest.mark.parametrize(
+    "readme",
+    [None, b"", b"# Words", b"---\n[\n---\n", b"---\nlicense: mit\n---\n", b"---\ntem_data: 3\n---\n", b"\xff\xfe"],
+)
+def test_a_folder_without_its_readme_is_refused(tmp_path, readme):
+    write_dataset(tmp_path / "d", {"train": [patch()]}, CLASSES)
+    path = tmp_path / "d/README.md"
+    path.unlink() if readme is None else path.write_bytes(readme)
+    with pytest.raises(TemDataError, match=re.escape(str(path))):
+        list(read_dataset(tmp_path / "d"))
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    write_dataset(tmp_path / "d", {"train": [patch()]}, CLASSES)
+    shard = tmp_path / "d/data/train-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(TemDataError, match="train-00000.parquet"):
+        list(read_dataset(tmp_path / "d"))

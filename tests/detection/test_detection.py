@@ -1,0 +1,503 @@
+"""Tiny networks on a toy: bright squares on a dark noisy ground."""
+
+import json
+import os
+import pickle
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from detectron2.layers import FrozenBatchNorm2d
+from detectron2.model_zoo.model_zoo import _ModelZooUrls
+from detectron2.structures import Instances
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import save_file
+from scipy import ndimage
+from torch import nn
+
+from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Micrograph, defect_from_mask
+from tem_data.core.settings import read_settings
+from tem_data.detection import training
+from tem_data.detection.model import (
+    BASE,
+    Detector,
+    DetectorSettings,
+    detector_config,
+    load_detector,
+    new_detector,
+    save_detector,
+)
+from tem_data.detection.prediction import predict_folder, predict_micrograph, predict_patches
+from tem_data.detection.training import batch_indices, detectron2_dict, train_detector
+from tem_data.scoring import best, labels_of, sweep
+from tem_data.scoring.coco import score_coco
+
+CLASSES = ("square",)
+TINY = {
+    "MODEL.RESNETS.DEPTH": 18,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 64,
+    "MODEL.FPN.OUT_CHANNELS": 32,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": 32,
+    "MODEL.ROI_MASK_HEAD.NUM_CONV": 1,
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[8], [16], [32], [64], [128]],
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [[1.0]],
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 100,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 50,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 50,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 32,
+    "INPUT.MIN_SIZE_TRAIN": [0],
+    "INPUT.MIN_SIZE_TEST": 0,
+}
+SHORT = DetectorSettings(iterations=6, batch_size=2, checkpointing_steps=2, config=TINY)
+PRETRAINED = replace(SHORT, weights="given below")
+
+
+def toy(count: int, seed: int) -> list[Micrograph]:
+    """Patches of 64 px with one square in each quarter, or none."""
+    rng = np.random.default_rng(seed)
+    patches = []
+    for number in range(count):
+        image, defects = rng.integers(60, 90, (64, 64)).astype(np.uint8), []
+        for left, top in ((0, 0), (32, 0), (0, 32), (32, 32)):
+            side = int(rng.integers(12, 20))
+            x, y = left + int(rng.integers(2, 30 - side)), top + int(rng.integers(2, 30 - side))
+            if rng.random() < 0.6:
+                image[y : y + side, x : x + side] = rng.integers(180, 220)
+                defects.append(defect_from_mask("square", np.ones((side, side), bool), x, y))
+        patches.append(Micrograph(f"m{number}", image, tuple(defects), (64, 64)))
+    return patches
+
+
+def train(patches, folder, chosen=SHORT, seed=0):
+    return train_detector(patches, CLASSES, chosen, seed, folder)
+
+
+def weights_of(detector):
+    return {name: tensor.cpu().numpy().tobytes() for name, tensor in detector.model.state_dict().items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small are slower on two threads, and their sums depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    chosen = replace(SHORT, iterations=120, learning_rate=3e-3, checkpointing_steps=1000)
+    return train(toy(24, 0), tmp_path_factory.mktemp("trained"), chosen)
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    """The state of a network with frozen BatchNorm and two classes."""
+    names = ("square", "disc")
+    return new_detector(detector_config(PRETRAINED, names, 80, 20), names, None, 1).model.state_dict()
+
+
+# Training
+
+
+def test_squares_are_learnt(trained):
+    detector, history = trained
+    patches = toy(12, 1)
+    truths = {p.micrograph_id: labels_of(p.defects, p.shape, CLASSES) for p in patches}
+    found = predict_patches(detector, [p.image for p in patches], progress=False)
+    predictions = {p.micrograph_id: labels_of(f, p.shape, CLASSES) for p, f in zip(patches, found, strict=True)}
+    assert best(sweep(truths, predictions, CLASSES, [0.2, 0.3, 0.4, 0.5])).f1_detect > 0.7
+    assert [line["step"] for line in history] == list(range(0, 120, 10))
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    for defects in found:
+        assert [d.score for d in defects] == sorted((d.score for d in defects), reverse=True)
+
+
+def test_a_killed_training_ends_in_the_same_weights(tmp_path, monkeypatch):
+    patches, asked = toy(5, 0), []
+
+    def indices(count, batch_size, seed, step):
+        asked.append(step)
+        if len(asked) == 6:
+            raise KeyboardInterrupt
+        return batch_indices(count, batch_size, seed, step)
+
+    whole, history = train(patches, tmp_path / "whole")
+    monkeypatch.setattr(training, "batch_indices", indices)
+    with pytest.raises(KeyboardInterrupt):
+        train(patches, tmp_path / "killed")
+    resumed, resumed_history = train(patches, tmp_path / "killed")
+    assert asked == [0, 1, 2, 3, 4, 5, 4, 5]
+    assert weights_of(resumed) == weights_of(whole) and resumed_history == history
+    assert weights_of(resumed) != weights_of(new_detector(whole.cfg, CLASSES, None, 0))
+
+
+def test_patches_without_defects_are_learnt_from_too(tmp_path):
+    patch = toy(1, 0)[0]
+    ignored = replace(patch, defects=tuple(replace(d, ignore=True) for d in patch.defects))
+    _, history = train([patch, ignored], tmp_path, replace(SHORT, iterations=1))
+    assert np.isfinite(history[0]["loss"])
+    with pytest.raises(TemDataError, match="no defect"):
+        train([ignored, ignored], tmp_path)
+
+
+def test_generated_patches_do_not_change_how_grey_levels_are_normalised(tmp_path):
+    patch, once = toy(1, 0)[0], replace(SHORT, iterations=1, batch_size=1)
+    generated = replace(patch, image=patch.image // 2, origin="gen")
+    means = [
+        train(patches, tmp_path / str(number), once)[0].cfg.MODEL.PIXEL_MEAN[0]
+        for number, patches in enumerate([[patch], [patch, generated], [generated]])
+    ]
+    assert means[0] == means[1] == patch.image.ravel()[::16].mean() and means[2] < means[0]
+
+
+@pytest.mark.parametrize("schedule, optimizer", [("one_cycle", "adamw"), ("constant", "sgd")])
+def test_every_schedule_runs(tmp_path, schedule, optimizer):
+    chosen = replace(SHORT, iterations=9, batch_size=1, schedule=schedule, optimizer=optimizer, checkpointing_steps=99)
+    assert train(toy(1, 0), tmp_path, chosen)[1]
+
+
+def test_a_training_that_diverges_is_stopped(tmp_path):
+    chosen = replace(SHORT, learning_rate=1e30, batch_size=1, optimizer="sgd", iterations=20)
+    with pytest.raises(TemDataError, match="lower detector.learning_rate"):
+        train(toy(1, 0), tmp_path, chosen)
+
+
+def test_every_epoch_takes_every_patch_once():
+    taken = [i for step in range(10) for i in batch_indices(20, 4, 7, step)]
+    assert sorted(taken[:20]) == sorted(taken[20:]) == list(range(20)) and taken[:20] != taken[20:]
+    assert taken[8:12] == batch_indices(20, 4, 7, 2) and taken[8:12] != batch_indices(20, 4, 8, 2)
+
+
+@pytest.mark.parametrize("short_side", [0, 64, 128])
+def test_patches_are_scaled_with_their_labels(short_side):
+    patch = toy(1, 0)[0]
+    ignored = defect_from_mask("square", np.ones((4, 4), bool), 0, 0, ignore=True)
+    taken = detectron2_dict(replace(patch, defects=(*patch.defects, ignored)), CLASSES, short_side)
+    scale = (short_side or 64) / 64
+    assert taken["image"].shape == (3, 64 * scale, 64 * scale) and taken["image"].dtype == torch.uint8
+    corners = [[x, y, x + w, y + h] for x, y, w, h in (d.bbox for d in patch.defects)]
+    assert taken["instances"].gt_boxes.tensor.tolist() == (scale * np.array(corners)).tolist()
+    areas = taken["instances"].gt_masks.tensor.sum((1, 2)).tolist()
+    assert areas == pytest.approx([d.area * scale**2 for d in patch.defects], rel=0.05)
+    empty = detectron2_dict(replace(patch, defects=()), CLASSES, short_side)["instances"]
+    assert len(empty) == 0 and empty.gt_masks.tensor.shape == (0, *taken["image"].shape[1:])
+
+
+# The model
+
+
+def test_from_scratch_has_group_norm_and_nothing_frozen():
+    model = new_detector(detector_config(SHORT, CLASSES, 80, 20), CLASSES, None, 0).model
+    kinds = {type(module) for module in model.modules()}
+    assert nn.GroupNorm in kinds and not kinds & {FrozenBatchNorm2d, nn.BatchNorm2d, nn.SyncBatchNorm}
+    for part in (model.backbone.bottom_up, model.backbone.fpn_lateral2, model.roi_heads.mask_head):
+        last = getattr(part, "predictor", None)
+        convolutions = [m for m in part.modules() if isinstance(m, nn.Conv2d) and m is not last]
+        assert convolutions and all(isinstance(c.norm, nn.GroupNorm) for c in convolutions)
+    assert all(p.requires_grad for p in model.parameters())
+    assert (model.pixel_mean.unique().tolist(), model.pixel_std.unique().tolist()) == ([80], [20])
+
+
+def test_with_weights_two_stages_and_batch_norm_are_frozen():
+    model = new_detector(detector_config(PRETRAINED, CLASSES, 80, 20), CLASSES, None, 0).model
+    body = model.backbone.bottom_up
+    assert any(isinstance(m, FrozenBatchNorm2d) for m in body.modules())
+    assert not any(isinstance(m, nn.GroupNorm) for m in model.modules())
+    frozen = {name for name, stage in body.named_children() if not any(p.requires_grad for p in stage.parameters())}
+    assert frozen == {"stem", "res2"}
+    assert len(set(model.pixel_mean.flatten().tolist())) == 3  # the zoo's own, not ours
+
+
+def write_weights(path, state, old_numpy=False):
+    if path.suffix == ".safetensors":
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    elif path.suffix == ".pth":
+        torch.save({"model": state, "iteration": 3}, path)
+    else:
+        content = {"model": {name: tensor.numpy() for name, tensor in state.items()}, "__author__": "a test"}
+        code = pickle.dumps(content, protocol=2)
+        path.write_bytes(code.replace(b"numpy._core", b"numpy.core") if old_numpy else code)
+
+
+@pytest.mark.parametrize("name, old_numpy", [("a.pth", 0), ("a.safetensors", 0), ("a.pkl", 0), ("a.pkl", 1)])
+def test_weights_are_laid_over_all_but_the_class_heads(tmp_path, pretrained, name, old_numpy, capsys):
+    write_weights(tmp_path / name, pretrained, old_numpy)
+    model = new_detector(detector_config(PRETRAINED, CLASSES, 80, 20), CLASSES, str(tmp_path / name), 0).model
+    state = model.state_dict()
+    new = {k for k in state if not (state[k].shape == pretrained[k].shape and torch.equal(state[k], pretrained[k]))}
+    heads = ("box_predictor.cls_score", "box_predictor.bbox_pred", "mask_head.predictor")
+    assert new == {f"roi_heads.{head}.{part}" for head in heads for part in ("weight", "bias")}
+    assert f"{len(state) - 6} tensors taken, 6 stay new" in capsys.readouterr().out
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "a.pth"])
+def test_a_malicious_pickle_is_refused(tmp_path, name):
+    content = {"model": {"x": Malicious(str(tmp_path / "harm"))}}
+    torch.save(content, tmp_path / name) if name == "a.pth" else (tmp_path / name).write_bytes(pickle.dumps(content))
+    with pytest.raises(TemDataError, match="mkdir|a.pth"):
+        new_detector(detector_config(PRETRAINED, CLASSES, 80, 20), CLASSES, str(tmp_path / name), 0)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "a.pth", "a.safetensors"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not weights", pickle.dumps([1, 2], 2), pickle.dumps({"model": {"x": 3}}, 2)]
+)
+def test_files_that_hold_no_weights_are_refused(tmp_path, name, content, tiny):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TemDataError, match="detector.weights"):
+        new_detector(tiny, CLASSES, str(tmp_path / name), 0)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A configuration whose model costs nothing to build."""
+    model = nn.ModuleDict({"backbone": nn.Linear(1, 1)})
+    monkeypatch.setattr("tem_data.detection.model.build_model", lambda cfg: model)
+    return detector_config(PRETRAINED, CLASSES, 80, 20)
+
+
+def test_weights_of_another_network_are_refused(tmp_path, tiny):
+    save_file({"backbone.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors")
+    with pytest.raises(TemDataError, match="do not fit the backbone"):
+        new_detector(tiny, CLASSES, str(tmp_path / "a.safetensors"), 0)
+
+
+def test_a_name_of_the_model_zoo_is_fetched(tmp_path, tiny, monkeypatch):
+    arrays = {"backbone.weight": np.full((1, 1), 7.0), "backbone.bias": np.zeros(1)}
+    content, paths = pickle.dumps({"model": arrays}, protocol=2), []
+
+    class Zoo(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Zoo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(_ModelZooUrls, "S3_PREFIX", f"http://127.0.0.1:{server.server_port}/")
+    try:
+        model = new_detector(tiny, CLASSES, BASE, 0).model
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert model["backbone"].weight.item() == 7
+    assert paths and paths[0].startswith("/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/")
+
+
+def test_a_name_that_is_neither_file_nor_in_the_zoo(tiny):
+    with pytest.raises(TemDataError, match="'COCO-InstanceSegmentation/nothing.yaml' is no file"):
+        new_detector(tiny, CLASSES, "COCO-InstanceSegmentation/nothing.yaml", 0)
+
+
+@pytest.mark.parametrize(
+    "config", [{"MODEL.NOTHING": 3}, {"MODEL.RESNETS.DEPTH": "deep"}, {"MODEL.RESNETS.DEPTH": 19}, {"MODEL": 3}]
+)
+def test_faults_in_the_configuration_are_said(config):
+    with pytest.raises(TemDataError, match="detector.config in params.yaml"):
+        cfg = detector_config(replace(SHORT, config=TINY | config), CLASSES, 80, 20)
+        new_detector(cfg, CLASSES, None, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"optimizer": "adam"}, {"schedule": "cosine"}, {"steps": 3}])
+def test_faults_in_the_settings_are_said(wrong):
+    with pytest.raises(TemDataError, match=next(iter(wrong))):
+        read_settings(DetectorSettings, {"iterations": 3} | wrong, "detector")
+    with pytest.raises(TemDataError, match="params.yaml, detector.*iterations"):
+        read_settings(DetectorSettings, {}, "detector")
+
+
+def test_a_saved_detector_finds_the_same(trained, tmp_path):
+    detector, images = trained[0], [patch.image for patch in toy(3, 2)]
+    save_detector(detector, tmp_path / "detector")
+    again = load_detector(tmp_path / "detector")
+    one, other = (predict_patches(d, images, progress=False) for d in (detector, again))
+    assert again.classes == CLASSES and any(one)
+    for a, b in zip(one, other, strict=True):
+        assert [(d.bbox, d.score, d.mask.tobytes()) for d in a] == [(d.bbox, d.score, d.mask.tobytes()) for d in b]
+    with pytest.raises(TemDataError, match="holds no model.safetensors"):
+        load_detector(tmp_path)
+
+
+@pytest.mark.parametrize("yaml", ["A: !!python/object/apply:os.mkdir [{harm}]", "A: 3", "[", "VERSION: 99", None])
+def test_a_received_configuration_does_no_harm(tmp_path, yaml):
+    (tmp_path / "model.safetensors").touch()
+    if yaml:
+        (tmp_path / "config.yaml").write_text(yaml.format(harm=tmp_path / "harm"))
+    with pytest.raises(TemDataError, match="config.yaml: expected the file that train-detector wrote"):
+        load_detector(tmp_path)
+    assert not (tmp_path / "harm").exists()
+
+
+# Whole micrographs
+
+
+class Bright(nn.Module):
+    """A detector without fault: everything bright that it is shown."""
+
+    def forward(self, batch):
+        return [{"instances": self.found(item["image"][0].numpy() > 128)} for item in batch]
+
+    def found(self, bright):
+        parts, count = ndimage.label(bright)
+        found = Instances(bright.shape)
+        masks = np.array([parts == i for i in range(1, count + 1)])
+        found.pred_masks = torch.from_numpy(masks.reshape(-1, *bright.shape))
+        found.pred_classes = torch.zeros(count, dtype=torch.int64)
+        found.scores = torch.linspace(0.9, 0.6, count)
+        return found
+
+
+PERFECT = Detector(Bright(), SimpleNamespace(INPUT=SimpleNamespace(MIN_SIZE_TEST=0)), CLASSES)
+
+
+sides, halves, places = st.integers(20, 90), st.integers(1, 16), st.floats(0, 1)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.tuples(sides, sides), st.tuples(halves, halves), st.tuples(places, places))
+@example((33, 30), (5, 1), (1.0, 0.0))
+def test_a_defect_of_up_to_half_a_tile_is_reported_once_and_whole(shape, size, place):
+    (height, width), (h, w) = shape, size
+    y, x = (int(share * (all_of_it - part)) for share, all_of_it, part in zip(place, shape, size, strict=True))
+    image = np.zeros((height, width), np.uint8)
+    image[y : y + h, x : x + w] = 200
+    (found,) = predict_micrograph(PERFECT, image, tile=32)
+    assert (found.bbox, found.area, found.category) == ((x, y, w, h), w * h, "square")
+
+
+class Jittering(Bright):
+    """As unsure of place and confidence as a network is: by up to one px, for each tile anew."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.rng = np.random.default_rng(seed)
+
+    def found(self, bright):
+        found = super().found(ndimage.shift(bright, self.rng.integers(-1, 2, 2), order=0))
+        found.scores = torch.from_numpy(self.rng.uniform(0.5, 1, len(found)))
+        return found
+
+
+def test_a_defect_whose_place_is_uncertain_is_reported_once():
+    rng = np.random.default_rng(0)
+    for seed in range(400):
+        shape, size = rng.integers(20, 91, 2), rng.integers(12, 17, 2)
+        (y, x), (h, w) = rng.integers(0, shape - size + 1), size
+        image = np.zeros(shape, np.uint8)
+        image[y : y + h, x : x + w] = 200
+        found = predict_micrograph(replace(PERFECT, model=Jittering(seed)), image, tile=32)
+        assert len(found) == 1, seed
+
+
+def test_two_classes_of_one_defect_stay_as_the_surest_tile_says():
+    image = np.zeros((32, 48), np.uint8)
+    image[10:20, 15:25] = 200  # on the border between the cells of two tiles
+
+    class TwoClasses(Bright):
+        tiles = 0
+
+        def found(self, bright):
+            self.tiles += 1
+            one = super().found(bright)
+            found = Instances.cat([one, one])
+            found.pred_classes = torch.tensor([0, 1])
+            found.scores = torch.tensor([0.9, 0.3]) - 0.1 * self.tiles
+            return found
+
+    both = replace(PERFECT, model=TwoClasses(), classes=("square", "disc"))
+    found = predict_micrograph(both, image, tile=32)
+    assert [(d.category, round(d.score, 2)) for d in found] == [("square", 0.8), ("disc", 0.2)]
+
+
+def test_a_folder_of_micrographs(tmp_path):
+    (tmp_path / "images").mkdir()
+    image = np.zeros((40, 60), np.uint8)
+    image[5:15, 10:20] = image[5:15, 40:50] = 200
+    for name, array in (("a b.png", image), ("empty.tif", image * 0)):
+        Image.fromarray(array).save(tmp_path / "images" / name)
+    out = tmp_path / "found" / "out.json"
+    counts = predict_folder(PERFECT, tmp_path / "images", out, 60, 0.5, tmp_path / "pictures")
+    assert counts == {"a b.png": {"square": 2}, "empty.tif": {}}
+    results, images = json.loads(out.read_text()), json.loads((tmp_path / "found/out.json.images.json").read_text())
+    entry = next(i for i in images["images"] if i["file_name"] == "a b.png")
+    assert {r["image_id"] for r in results} == {entry["id"]} and (entry["height"], entry["width"]) == (40, 60)
+    assert sorted(r["bbox"] for r in results) == [[10, 5, 10, 10], [40, 5, 10, 10]]
+    with Image.open(tmp_path / "pictures" / "a b.png.png") as picture:
+        assert picture.size == (60, 40)
+        assert len(picture.convert("RGB").getcolors()) > 2  # the outlines are not grey
+    assert predict_folder(PERFECT, tmp_path / "images", out, 60, 0.7)["a b.png"] == {"square": 1}
+    assert predict_folder(PERFECT, tmp_path / "images", out, 32, 0.5, max_side=30)["a b.png"] == {"square": 2}
+    large = json.loads(out.read_text())
+    assert sorted(r["bbox"] for r in large) == [[10, 6, 10, 8], [40, 6, 10, 8]]  # of 5…15 px halving leaves 3…7
+    assert large[0]["segmentation"]["size"] == [40, 60]
+    (tmp_path / "images" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(TemDataError, match="broken.png"):
+        predict_folder(PERFECT, tmp_path / "images", out, 60, 0.5)
+
+
+def test_the_ids_are_those_of_a_ground_truth(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    image = np.zeros((40, 60), np.uint8)
+    image[5:15, 10:20] = 200
+    for name in ("a.png", "b.png"):
+        Image.fromarray(image).save(tmp_path / "images" / name)
+    sizes = {"height": 40, "width": 60}
+    truth = {
+        "images": [{"id": 70, "file_name": "x/b.png"} | sizes, {"id": "s", "file_name": "a.png"} | sizes],
+        "categories": [{"id": 4, "name": "disc"}, {"id": 9, "name": "square"}],
+        "annotations": [
+            {"id": i, "image_id": image_id, "category_id": 9, "segmentation": [[10, 5, 20, 5, 20, 15, 10, 15]]}
+            for i, image_id in enumerate((70, "s"))
+        ],
+    }
+
+    def find():
+        (tmp_path / "truth.json").write_text(json.dumps(truth))
+        predict_folder(PERFECT, tmp_path / "images", tmp_path / "out.json", 60, 0.5, truth=tmp_path / "truth.json")
+
+    find()
+    assert [(r["image_id"], r["category_id"]) for r in json.loads((tmp_path / "out.json").read_text())] == [
+        ("s", 9), (70, 9)
+    ]  # fmt: skip
+    assert score_coco(tmp_path / "truth.json", tmp_path / "out.json").best.f1_detect == 1
+    assert not (tmp_path / "out.json.images.json").exists() and "warning" not in capsys.readouterr().out
+    (tmp_path / "images" / "b.png").unlink()
+    find()
+    assert "warning: 1 images of" in capsys.readouterr().out
+    (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "b.png")
+
+    truth["categories"].pop()
+    with pytest.raises(TemDataError, match="truth.json: the detector's square is none of its categories disc"):
+        find()
+    truth["images"][1]["file_name"] = "y/b.png"
+    with pytest.raises(TemDataError, match="truth.json: expected one image 'b.png', found 2"):
+        find()
+    del truth["images"][:]
+    with pytest.raises(TemDataError, match="truth.json: expected one image 'b.png', found 0"):
+        find()

@@ -1,0 +1,1 @@
+"""A Hugging Face Hub on loopback that keeps repositories on disk and fails when told to."""

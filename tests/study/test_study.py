@@ -1,0 +1,169 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tem_data.coco.instances import coco_results
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import write_json, write_table
+from tem_data.core.micrograph import Defect, Micrograph, window
+from tem_data.core.schema import Classes
+from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, measure
+from tem_data.scoring import Rule
+from tem_data.scoring.evaluation import evaluate
+from tem_data.study.arms import ARMS, check_arms
+from tem_data.study.report import draw_study, gain_table, verdict, write_study_report
+from tem_data.study.run_report import draw_run, read_run_report, write_run_report
+from tem_data.study.tables import HEADLINE, details, gains, headline, read_runs, sweep_rows
+
+CLASSES = Classes(("111", "bdot"), ("ambiguous",))
+SIDE = 64
+ADDED = {"added": ["exp_copypaste"], "generated": [], "copy_paste": ["exp_copypaste"]}
+STUDY = {"splits": [1], "sizes": [4], "runs": [1, 2], "arms": ["exp", "exp_copypaste"], **ADDED}
+
+
+def tiles(seed, micrographs):
+    """Four tiles of each of some micrographs, two micrographs a scene, with discs or squares on them."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for m in range(micrographs):
+        for x, y in ((0, 0), (SIDE, 0), (0, SIDE), (SIDE, SIDE)):
+            defects = tuple(
+                Defect(CLASSES.names[rng.integers(2)], int(u), int(v), np.ones((8, 8), bool))
+                for u, v in rng.integers(2, SIDE - 12, (4, 2))
+            )
+            image = rng.integers(90, 160, (SIDE, SIDE)).astype(np.uint8)
+            made.append(
+                Micrograph(f"{seed}-{m}", image, defects, (SIDE, SIDE), 0.5, 80.0, scene=f"s{m // 2}", x=x, y=y)
+            )
+    return made
+
+
+def finds(patches, share, seed):
+    """What a detector of this recall finds: truths shifted by one px at a random confidence, and some noise."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for patch in patches:
+        seen = [window(d, -1, 0, patch.shape) for d in patch.defects if rng.random() < share]
+        seen = [replace(d, score=float(rng.uniform(0.4, 1))) for d in seen]
+        found.append((*seen, Defect("bdot", 0, 50, np.ones((5, 5), bool), score=float(rng.uniform(0, 0.5)))))
+    return found
+
+
+def judged(share=0.8, seed=0):
+    validation, test = tiles(1, 2), tiles(2, 6)
+    found = finds(validation, share, seed), finds(test, share, seed + 1)
+    return test, found[1], evaluate((validation, found[0]), (test, found[1]), CLASSES.names, (0.1, 0.5, 0.9), Rule())
+
+
+def test_the_threshold_is_chosen_without_looking_at_test():
+    validation, test = tiles(1, 2), tiles(2, 4)
+    sure = [[replace(d, score=0.6) for d in p.defects] for p in validation]
+    unsure = [[replace(d, score=0.3) for d in p.defects] for p in test]
+    found = evaluate((validation, sure), (test, unsure), CLASSES.names, (0.2, 0.5, 0.7), Rule())
+    assert (found.threshold, found.scores.f1_hm) == (0.2, 1)
+    false = [[*d, Defect("bdot", 0, 40, np.ones((9, 9), bool), score=0.4)] for d in sure]
+    found = evaluate((validation, false), (test, unsure), CLASSES.names, (0.2, 0.5, 0.7), Rule())
+    assert (found.threshold, found.scores.f1_hm) == (0.5, 0)
+    assert (found.best_on_test.threshold, found.best_on_test.f1_hm) == (0.2, 1)
+
+
+def test_counts_of_micrographs_sum_to_the_scores():
+    test, _, found = judged()
+    assert list(found.counts) == list(found.scene) == [f"2-{m}" for m in range(6)]
+    assert len(set(found.scene.values())) == 3
+    assert sum(c.confusion for c in found.counts.values()).tolist() == found.scores.counts.confusion.tolist()
+    assert sum(c.truths.sum() for c in found.counts.values()) == sum(len(tile.defects) for tile in test)
+    low, high = found.intervals["f1_hm"]
+    assert low <= found.scores.f1_hm <= high
+    assert found.by_iou[0.3].f1_hm == found.scores.f1_hm
+    f1 = [scores.f1_detect for scores in found.by_iou.values()]
+    assert f1 == sorted(f1, reverse=True)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The evaluated runs of a small study: two runs of two arms, the second of which finds more."""
+    for run in (1, 2):
+        for arm, share in (("exp", 0.6), ("exp_copypaste", 0.9)):
+            test, found, evaluation = judged(share, 10 * run)
+            folder, kept = tmp_path / f"runs/1-4-{run}/{arm}", tmp_path / f"kept/1-4-{run}"
+            sure = [[d for d in seen if d.score >= evaluation.threshold] for seen in found]
+            measured = measure(test, sure, CLASSES.names, frame=True)
+            write_json(folder / "metrics.json", headline(evaluation))
+            write_json(folder / "evaluation.json", details(evaluation) | {"materials": measured.summary})
+            write_table(folder / "sweep.csv", sweep_rows(evaluation, arm), ("arm", "role", "threshold", *HEADLINE))
+            write_table(folder / "materials.csv", measured.micrographs, MICROGRAPH_COLUMNS)
+            write_table(kept / "measured" / f"{arm}.csv", measured.defects, DEFECT_COLUMNS)
+            write_json(kept / "found" / arm / "test.json", coco_results(found, test, CLASSES))
+    write_json(tmp_path / "cells/1-4/patches.json", {"train": {"labelled": {"111": 30, "bdot": 12, "ambiguous": 5}}})
+    return tmp_path
+
+
+def test_runs_are_read_as_they_were_evaluated(results):
+    runs = read_runs(results, STUDY)
+    assert [(r.run, r.arm) for r in runs] == [(1, "exp"), (1, "exp_copypaste"), (2, "exp"), (2, "exp_copypaste")]
+    expected = json.loads((results / "runs/1-4-1/exp/metrics.json").read_text())
+    assert all(runs[0].scores[name] == expected[name] for name in HEADLINE)
+    assert runs[0].scores["f1_hm_low"] == expected["interval"]["f1_hm"][0]
+    assert runs[0].scores["training_defects"] == 42
+    assert sum(c.truths.sum() for c in runs[0].counts.values()) == expected["truths"]
+
+
+def test_gains_are_of_paired_runs(results):
+    runs = read_runs(results, STUDY)
+    row = next(row for row in gains(runs) if row["score"] == "f1_hm")
+    f1 = [r.scores["f1_hm"] for r in runs]
+    assert row["gain_mean"] == pytest.approx((f1[1] - f1[0] + f1[3] - f1[2]) / 2)
+    assert (row["arm"], row["pairs"], row["split"]) == ("EXP+CP", 2, "all")
+    assert row["gain_low"] <= row["gain_mean"] <= row["gain_high"]
+    assert gain_table([row])[0]["gain"].startswith("+")
+    assert "EXP+CP against EXP at n = 4: +" in verdict([row])
+
+
+def test_a_study_of_several_splits_has_a_row_for_each_and_for_all(results):
+    runs = read_runs(results, STUDY)
+    both = gains([*runs, *(r._replace(split=2) for r in runs)])
+    assert [(r["split"], r["pairs"]) for r in both if r["score"] == "f1_hm"] == [("all", 4), (1, 2), (2, 2)]
+
+
+def test_a_run_that_is_missing_or_an_arm_that_is_unknown_is_named(results):
+    with pytest.raises(TemDataError, match="1-4-3/exp/evaluation.json is missing"):
+        read_runs(results, STUDY | {"runs": [1, 3]})
+    for arms in (["exp_copypaste"], ["exp"], ["exp", "exp_copypaste", "exp_gen"]):
+        with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
+            read_runs(results, STUDY | {"arms": arms})
+
+
+def test_only_generated_pairs_are_filtered():
+    lists = {"arms": ["exp", "exp_gen_filtered"], "added": ["exp_gen_filtered"], "filtered": ["exp_gen_filtered"]}
+    with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
+        check_arms(lists | {"generated": [], "copy_paste": []})
+    both = {"arms": ["exp", "exp_gen", "exp_gen_filtered"], "added": ["exp_gen", "exp_gen_filtered"]}
+    check_arms(lists | both | {"generated": ["exp_gen"], "copy_paste": []})
+
+
+def test_the_baseline_alone_is_a_study_too(results, tmp_path):
+    runs = read_runs(results, STUDY | {"arms": ["exp"], "added": [], "copy_paste": []})
+    assert gains(runs) == []
+    captions = draw_study([r.scores for r in runs], [], tmp_path)
+    assert list(captions) == ["scores"]
+    write_study_report([r.scores for r in runs], [], captions, tmp_path, tmp_path / "s.html", "toy", True)
+    assert "Only the baseline" in (tmp_path / "s.html").read_text()
+
+
+def test_the_report_of_a_run_shows_every_arm_and_figure(results, tmp_path):
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    arms = STUDY["arms"]
+    run = read_run_report(results / "runs/1-4-1", results / "kept/1-4-1", arms, tiles(2, 6), "Split 1, <n> = 4")
+    captions = draw_run(run, folder)
+    assert {p.stem for p in folder.iterdir()} == set(captions)
+    assert all((folder / f"{stem}.{kind}").is_file() for stem in captions for kind in ("png", "svg"))
+    write_run_report(run, tmp_path / "report.html", folder, captions)
+    page = (tmp_path / "report.html").read_text()
+    assert all(ARMS[arm] in page for arm in arms) and "&lt;n&gt;" in page
+    assert page.count("<figure>") == len(captions)
+    f1 = json.loads((results / "runs/1-4-1/exp/metrics.json").read_text())["f1_hm"]
+    assert f"{f1:.3f}" in page
