@@ -63,7 +63,7 @@ def contrasts_by_class(
     with journal_figure(stem, DOUBLE_MM, 70, title) as figure:
         panels = figure.subplots(1, len(KIND_LABELS), sharey=True)
         for axes, (kind, label) in zip(panels, KIND_LABELS.items(), strict=True):
-            for offset, (measured, colour) in zip((-0.2, 0.2), sets.values(), strict=True):
+            for offset, (measured, colour) in zip((-0.2, 0.2), sets.values(), strict=False):
                 values = [measured.contrasts.values(name, kind) for name in classes]
                 _boxes(axes, values, np.arange(len(classes)) + offset, colour)
             axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
@@ -84,7 +84,7 @@ def closest_pairs(stem: str | os.PathLike, pairs: Sequence[ClosePair], title: st
     side = DOUBLE_MM / len(pairs)
     with journal_figure(stem, DOUBLE_MM, 2 * side + 8, title, PICTURE_DPI) as figure:
         grid = figure.subplots(2, len(pairs), squeeze=False)
-        for column, pair in zip(grid.T, pairs, strict=True):
+        for column, pair in zip(grid.T, pairs, strict=False):
             for axes, image in zip(column, (pair.generated, pair.training), strict=True):
                 _show(axes, image)
             column[0].set_title(pair.text, fontsize=7)
@@ -112,7 +112,7 @@ def real_and_generated(
         for axes in grid.flat:
             axes.set_axis_off()
         for first, pictures in enumerate((real, generated)):
-            for axes, picture in zip(grid[first::2].flat, pictures, strict=True):
+            for axes, picture in zip(grid[first::2].flat, pictures, strict=False):
                 axes.set_axis_on()
                 _show(axes, picture.image)
         _name_rows(grid, ("real", "generated") * rows)
@@ -130,7 +130,7 @@ def _curves(axes, x: np.ndarray, sets: Mapping[str, np.ndarray], groups: np.ndar
     means = np.array([first[groups == name].mean(0) for name in np.unique(groups)])
     axes.fill_between(x, means.min(0), means.max(0), color="0.85", label="range over real micrographs")
     looks = (REAL, "-"), (GENERATED.colour, "-"), (OTHER.colour, "--")
-    for (name, values), (colour, line) in zip(sets.items(), looks, strict=True):
+    for (name, values), (colour, line) in zip(sets.items(), looks, strict=False):
         axes.plot(x, values.mean(0), color=colour, linestyle=line, label=name)
 
 

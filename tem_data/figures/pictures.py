@@ -91,7 +91,7 @@ def contact_sheet(
         axes.set_axis_off()
     for line, (name, pictures) in zip(grid, rows.items(), strict=True):
         line[0].set_title(name, fontsize=8, loc="left")
-        for axes, (image, defects) in zip(line, pictures, strict=True):
+        for axes, (image, defects) in zip(line, pictures, strict=False):
             show(axes, image, defects, classes)
     figure.legend(
         handles=class_keys(classes), loc="outside lower center", ncols=len(classes), fontsize=8, frameon=False
@@ -136,7 +136,7 @@ def ranked_overlays(
     height_mm = side * sum(heights) + 8 * len(ranked) + 8
     with journal_figure(stem, DOUBLE_MM, height_mm, title, PICTURE_DPI) as figure:
         grid = figure.subplots(len(ranked), 2 + len(arms), squeeze=False, height_ratios=heights)
-        for line, entry in zip(grid, ranked, strict=True):
+        for line, entry in zip(grid, ranked, strict=False):
             image = entry.micrograph.image
             names = ["", "truth", *(f"{arm}\n{F1_LABELS['f1_hm']} {entry.f1_hm[arm]:.2f}" for arm in arms)]
             drawn = [(), entry.micrograph.defects, *(entry.found[arm] for arm in arms)]

@@ -234,7 +234,7 @@ class MaskSampler:
         points = np.reshape(fitted.outlines[model], (-1, 2)) * drawn.major[number] / fitted.major[model]
         turn = np.deg2rad(drawn.angle_deg[number] - fitted.angle_deg[model])
         turned = points @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        at = (*turned, drawn.x[number], drawn.y[number])
+        at = turned + (drawn.x[number], drawn.y[number])
         return defect_from_polygons(name, [at.ravel()], (self.settings.size_px, self.settings.size_px))
 
     def _densities(self, counts: Mapping[str, float]) -> list[float]:

@@ -113,7 +113,7 @@ class _Labelled:
     number: int
     defect: Defect
     ellipse: FittedEllipse
-    atomic_write: bool
+    whole: bool
 
 
 def fit_shapes(micrographs: Iterable[Micrograph], classes: Sequence[str], min_ellipse_iou: float = 0.0) -> Shapes:
@@ -127,7 +127,7 @@ def fit_shapes(micrographs: Iterable[Micrograph], classes: Sequence[str], min_el
     calibrated = [m for m in micrographs if m.nm_per_px]
     used = calibrated or micrographs
     labelled = _labelled(used, classes)
-    if not any(found.atomic_write for found in labelled):
+    if not any(found.whole for found in labelled):
         raise TemDataError("the training micrographs hold no whole defect, so no shapes can be fitted")
     shapes = {name: _class_shapes(name, labelled, used, min_ellipse_iou) for name in classes}
     overlap_share = _overlap_share(labelled, used)
@@ -201,17 +201,17 @@ def _weight(defect: Defect, shape: tuple[int, int]) -> float:
 def _class_shapes(
     name: str, labelled: Sequence[_Labelled], micrographs: Sequence[Micrograph], min_ellipse_iou: float
 ) -> ClassShapes:
-    atomic_write = [found for found in labelled if found.atomic_write and found.defect.category == name]
-    iou = float(np.mean([_ellipse_iou(found) for found in atomic_write])) if atomic_write else None
-    scales = [_scale(micrographs[found.number]) for found in atomic_write]
+    whole = [found for found in labelled if found.whole and found.defect.category == name]
+    iou = float(np.mean([_ellipse_iou(found) for found in whole])) if whole else None
+    scales = [_scale(micrographs[found.number]) for found in whole]
     return ClassShapes(
-        major=[round(found.ellipse.major * scale, 3) for found, scale in zip(atomic_write, scales, strict=True)],
-        aspect=[round(found.ellipse.minor / found.ellipse.major, 4) for found in atomic_write],
-        angle_deg=[round(found.ellipse.angle_deg, 1) for found in atomic_write],
-        micrograph=[found.number for found in atomic_write],
-        weight=[round(_weight(found.defect, micrographs[found.number].shape), 4) for found in atomic_write],
+        major=[round(found.ellipse.major * scale, 3) for found, scale in zip(whole, scales, strict=True)],
+        aspect=[round(found.ellipse.minor / found.ellipse.major, 4) for found in whole],
+        angle_deg=[round(found.ellipse.angle_deg, 1) for found in whole],
+        micrograph=[found.number for found in whole],
+        weight=[round(_weight(found.defect, micrographs[found.number].shape), 4) for found in whole],
         ellipse_iou=iou and round(iou, 4),
-        outlines=[_outline(*pair) for pair in zip(atomic_write, scales, strict=True)]
+        outlines=[_outline(*pair) for pair in zip(whole, scales, strict=True)]
         if iou is not None and iou < min_ellipse_iou
         else [],
     )
@@ -236,7 +236,7 @@ def _outline(found: _Labelled, scale: float) -> list[float]:
     contours = find_contours(np.pad(found.defect.mask, 1).astype(np.float32), 0.5, fully_connected="high")
     points = approximate_polygon(max(contours, key=len), tolerance=0.25)[:-1, ::-1]
     x, y = found.defect.x - found.ellipse.x - 0.5, found.defect.y - found.ellipse.y - 0.5
-    return (((*points, x, y)) * scale).round(2).ravel().tolist()
+    return ((points + (x, y)) * scale).round(2).ravel().tolist()
 
 
 def _field(
@@ -247,7 +247,7 @@ def _field(
         micrograph_id=micrograph.micrograph_id,
         area=micrograph.shape[0] * micrograph.shape[1] * _scale(micrograph) ** 2,
         unit_per_px=_scale(micrograph),
-        counts={n: sum(1.0 if f.atomic_write else 0.5 for f in own if f.defect.category == n) for n in shapes},
+        counts={n: sum(1.0 if f.whole else 0.5 for f in own if f.defect.category == n) for n in shapes},
         size={name: round(_typical_size(shape, number), 3) for name, shape in shapes.items() if shape.major},
     )
 

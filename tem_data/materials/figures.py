@@ -54,7 +54,7 @@ def histograms(
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in panels[len(classes) :]:
             axes.set_axis_off()
-        for axes, category in zip(panels, classes, strict=True):
+        for axes, category in zip(panels, classes, strict=False):
             _histogram(axes, pick(rows, category=category), quantity, styles)
             axes.set(xlabel=QUANTITIES[quantity], ylabel="defects")
             axes.set_title(category, loc="left")
@@ -107,11 +107,11 @@ def parity(
         panels = figure.subplots(lines, max(1, len(arms)), squeeze=False)
         for axes in () if quantities else panels[0]:
             _say_empty(axes)
-        for line, quantity in zip(panels, quantities, strict=True):
+        for line, quantity in zip(panels[: len(quantities)], quantities, strict=True):
             of_quantity = pick(rows, quantity=quantity)
-            for axes, arm in zip(line, arms, strict=True):
+            for axes, arm in zip(line[: len(arms)], arms, strict=True):
                 _parity_panel(axes, pick(of_quantity, arm=arm), quantity, _limits(of_quantity), look, width)
-        for axes, arm in zip(panels[0], arms, strict=True):
+        for axes, arm in zip(panels[0, : len(arms)], arms, strict=True):
             axes.set_title(arm, loc="left")
         keys = [
             Line2D([], [], color=colour, marker=marker, linestyle="", markerfacecolor="none", label=name)

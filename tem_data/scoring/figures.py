@@ -136,7 +136,7 @@ def confusion_matrices(
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in panels[len(confusion) :]:
             axes.set_axis_off()
-        for axes, arm in zip(panels, confusion, strict=True):
+        for axes, arm in zip(panels[: len(confusion)], confusion, strict=True):
             _matrix(axes, _with_rest(confusion[arm], missed[arm], false[arm]), classes)
             axes.set_title(arm)
     return figure

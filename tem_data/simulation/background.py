@@ -43,7 +43,7 @@ def _dislocation_lines(rng: np.random.Generator, size_px: int, nm_per_px: float)
         bead, strength = rng.uniform(0, 2 * np.pi), rng.uniform(70, 220)
         shade = strength * (0.75 + 0.25 * np.sin(bead + np.arange(steps) * step * 2 * np.pi / rng.uniform(20, 60)))
         points = np.rint(walk / nm_per_px * 16).astype(int)  # cv2 takes sixteenths of a pixel with shift=4
-        for start, end, grey in zip(points[:-1], points[1:], shade, strict=True):
+        for start, end, grey in zip(points[:-1], points[1:], shade[:-1], strict=True):
             thickness = max(1, round(2.2 / nm_per_px))
             cv2.line(canvas, start.tolist(), end.tolist(), float(grey), thickness, cv2.LINE_AA, shift=4)
     return 0.7 / 255 * cv2.GaussianBlur(canvas.astype(np.float32), (0, 0), 1.1 / nm_per_px)

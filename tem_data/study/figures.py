@@ -82,7 +82,7 @@ def _by_size(
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
         for axes in panels[len(splits) :]:
             axes.set_axis_off()
-        for axes, split in zip(panels, splits, strict=True):
+        for axes, split in zip(panels, splits, strict=False):
             if value == "gain":
                 axes.axhline(0, color="0.6", linewidth=0.8)
             for place, (arm, style) in enumerate(styles.items()):

@@ -23,7 +23,7 @@ def test_autoencoders_are_read_by_name_and_revision(hub, tmp_path, place):
     load_autoencoder("org/vae", revision="v1").model.save_pretrained(tmp_path / "got")
     weights = "diffusion_pytorch_model.safetensors"
     assert (tmp_path / "got" / weights).read_bytes() == (tmp_path / "sent" / place / weights).read_bytes()
-    assert hub.conditioning("GET", weights) == [f"/org/vae/resolve/{commit}/{place}{weights}"]
+    assert hub.asked("GET", weights) == [f"/org/vae/resolve/{commit}/{place}{weights}"]
     for name, revision in (("org/none", "v1"), ("org/vae", "v2"), ("org/vae", None)):
         with pytest.raises(TemDataError, match=rf"autoencoder {name} \(revision {revision}\): "):
             load_autoencoder(name, revision)

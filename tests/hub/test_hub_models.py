@@ -120,7 +120,7 @@ def test_a_detector_finds_the_same_by_its_name(hub, detector):
     for name in ("org/detector", "org/detector@v1.0.0", f"org/detector@{commit}"):
         loaded = load_detector(name)
         assert weights_of(loaded.model) == weights_of(ours.model) and loaded.classes == CLASSES
-    assert len(hub.conditioning("GET", "model.safetensors")) == 1
+    assert len(hub.asked("GET", "model.safetensors")) == 1
 
 
 def test_of_a_folder_and_a_name_the_folder_is_taken(hub, ldm, tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_only_what_a_model_needs_is_downloaded(hub, tmp_path):
     write_manifest(folder, "ldm")
     publish(folder, "org/ldm", "v1.0.0")
     load_pipeline("org/ldm")
-    assert not hub.conditioning("GET", "sheet.png") + hub.conditioning("GET", ".bin") + hub.conditioning("GET", ".py")
+    assert not hub.asked("GET", "sheet.png") + hub.asked("GET", ".bin") + hub.asked("GET", ".py")
 
 
 @pytest.mark.parametrize("name", ["gone", "a/b/c", "./gone", "/gone/gone/gone", "org/ld m", "org/ldm@", "@v1", ""])
@@ -169,7 +169,7 @@ def test_pickles_are_refused(hub, tmp_path, suffix):
     publish(folder, "org/pickled", "v1")
     refused(lambda: MaskToMicrographPipeline.from_pretrained("org/pickled"), "org/pickled", "pickles", "never loaded")
     refused(lambda: load_detector("org/pickled"), "detector org/pickled", "never loaded")
-    assert not hub.conditioning("GET", suffix)
+    assert not hub.asked("GET", suffix)
 
 
 @pytest.mark.parametrize("weights", [b"", b"no weights", "other"])
@@ -248,7 +248,7 @@ def test_a_download_that_is_cut_goes_on(hub, detector):
     publish(detector, "org/detector", "v1.0.0")
     hub.faults.append(Fault("cut download", "GET .*safetensors", times=2))
     load_detector("org/detector")
-    assert any(conditioning.range for conditioning in hub.requests)
+    assert any(asked.range for asked in hub.requests)
 
 
 def test_a_download_that_is_always_cut_is_said(hub, detector):
@@ -330,10 +330,10 @@ def test_predict_takes_a_name(hub, detector, command, tmp_path):
 
 
 def test_train_ldm_takes_an_autoencoder_of_a_revision(monkeypatch, command, tmp_path):
-    conditioning = []
+    asked = []
 
     def stop(patches, settings, seed, work):
-        conditioning.append((settings["pretrained"], settings["revision"]))
+        asked.append((settings["pretrained"], settings["revision"]))
         raise TemDataError("stopped")
 
     monkeypatch.setattr("tem_data.diffusion.datasets.autoencoder_for", stop)
@@ -341,4 +341,4 @@ def test_train_ldm_takes_an_autoencoder_of_a_revision(monkeypatch, command, tmp_
     (tmp_path / "org/here@v1").mkdir(parents=True)
     for name in ("org/vae@v1.0.0", "org/vae", "org/here@v1"):
         refused(lambda name=name: command("train-ldm", "org", "-o", "out", "--autoencoder", name), "stopped")
-    assert conditioning == [("org/vae", "v1.0.0"), ("org/vae", None), ("org/here@v1", None)]
+    assert asked == [("org/vae", "v1.0.0"), ("org/vae", None), ("org/here@v1", None)]

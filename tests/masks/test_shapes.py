@@ -168,7 +168,7 @@ def test_defects_that_cluster_within_a_micrograph_are_found():
         for number in range(20):
             factors = rng.gamma(1 / excess, excess, (4, 4)) if excess else np.ones((4, 4))
             places = [
-                (*rng.uniform(0, 100, 2), 100 * i, 100 * j)
+                rng.uniform(0, 100, 2) + (100 * i, 100 * j)
                 for i, j in np.ndindex(4, 4)
                 for _ in range(rng.poisson(6 * factors[i, j]))
             ]

@@ -220,7 +220,7 @@ def test_percentages_of_single_micrographs_are_exact():
 @given(SIZES, st.lists(st.sampled_from("abc"), min_size=72, max_size=72), st.integers(1, 5), st.integers(0, 99))
 def test_nothing_of_a_group_that_is_left_out_is_trained_on(sizes, letters, validation, seed):
     scene = scenes_of(sizes)
-    group = dict(zip(scene, letters, strict=True))
+    group = dict(zip(scene, letters, strict=False))
     try:
         rows = leave_one_group_out_splits(scene, group, validation, seed)
     except TemDataError:
