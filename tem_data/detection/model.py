@@ -207,7 +207,7 @@ def _lay_over(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) 
     backbone = [k for k in own if k.startswith("backbone.")]
     if not all(k in fitting for k in backbone):
         raise TemDataError(f"detector.weights {name!r} do not fit the backbone that detector.config describes")
-    model.load_state_dict(fitting, strict=True)
+    model.load_state_dict(fitting, strict=False)
     kept = sorted(set(own) - set(fitting) - {"pixel_mean", "pixel_std"})
     if kept:
         print(f"weights {name}: {len(fitting)} tensors taken, {len(kept)} stay new: {', '.join(kept)}")
