@@ -1,41 +1,50 @@
-"""What every stage needs: its parameters, its cell, and an end for errors."""
+"""How a stage is bound: its cell and arm from the command line, its settings from params.yaml."""
 
 from __future__ import annotations
 
-import argparse
+import inspect
 import sys
+import typing
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tem_data.core.errors import TemDataError
-from tem_data.core.places import ALL
-from tem_data.study.arms import check_arms
+from tem_data.core.errors import SettingError, TemDataError
+from tem_data.core.places import Cell
+from tem_data.core.settings import PARAMS, SettingsFile
 
 
-def read_params() -> dict[str, Any]:
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    check_arms(params["study"])
-    return params
+def stage(main: Callable[..., None]) -> None:
+    """Call `main` with what its signature names; an error that its user can mend is one line.
 
-
-def parse_cell(*names: str) -> argparse.Namespace:
-    """The command line of a stage under `matrix`: `--split`, `--size`, and `--run` and `--arm` where they are named."""
-    parser = argparse.ArgumentParser()
-    for name in names:
-        parser.add_argument(f"--{name}", type={"arm": str, "size": _size}.get(name, int), required=True)
-    return parser.parse_args()
-
-
-def _size(text: str) -> int | str:
-    return text if text == ALL else int(text)
-
-
-def stage(main: Callable[[], None]) -> None:
-    """Runs a stage; an error that its user can mend is one line."""
+    A parameter `cell` is the first word of the command line (`1-10` or `1-10-1`), `arm` the second; any other is the
+    section of params.yaml that its type is (text: what stands there under its name), and a dependency of the stage in
+    dvc.yaml.
+    """
     try:
-        main()
-    except TemDataError as error:
+        main(**_arguments(main, sys.argv[1:]))
+    except SettingError as error:
+        sys.exit(f"error: {error.in_file(PARAMS)}")
+    except (TemDataError, OSError) as error:
         sys.exit(f"error: {error}")
+
+
+def settings_of(main: Callable[..., None]) -> dict[str, type]:
+    """The sections that a stage reads, by the name of its parameter."""
+    hints = typing.get_type_hints(main)
+    return {name: hints[name] for name in inspect.signature(main).parameters if name not in ("cell", "arm")}
+
+
+def _arguments(main: Callable[..., None], words: list[str]) -> dict[str, Any]:
+    names = [name for name in ("cell", "arm") if name in inspect.signature(main).parameters]
+    if len(words) != len(names):
+        raise TemDataError(f"{main.__module__}: expected {' and '.join(names) or 'no words'}, found {words}")
+    given: dict[str, Any] = dict(zip(names, words, strict=True))
+    if "cell" in given:
+        given["cell"] = Cell.named(given["cell"])
+    sections = settings_of(main)
+    if not sections:
+        return given
+    file = SettingsFile.open()
+    for name, kind in sections.items():
+        given[name] = file.content.get(name, "") if kind is str else file.read(kind)
+    return given

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pipelines.common import parse_cell, read_params, stage
+from pipelines.common import stage
 from tem_data.core.places import Cell
-from tem_data.core.schema import read_dataset, write_dataset
-from tem_data.importing.micrographs import classes_of
-from tem_data.patches.copy_paste import copy_paste_patches
+from tem_data.patches.settings import CopyPasteSettings
+from tem_data.patches.steps import copy_paste_dataset
 
 
-def main() -> None:
-    args = parse_cell("split", "size", "run")
-    cell, params = Cell(args.split, args.size, args.run), read_params()
-    patches = list(read_dataset(cell.data / "patches", "train"))
-    count = round(params["copy_paste"]["per_patch"] * len(patches))
-    pasted = copy_paste_patches(patches, count, cell.seed)
-    write_dataset(cell.folder / "pairs" / "exp_copypaste", {"train": pasted}, classes_of(params), "Copy-paste pairs.")
+def main(cell: Cell, settings: CopyPasteSettings) -> None:
+    copy_paste_dataset(cell.data / "patches", cell.folder / "pairs" / "exp_copypaste", settings, cell.seed)
 
 
 if __name__ == "__main__":

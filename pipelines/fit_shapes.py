@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pipelines.common import parse_cell, read_params, stage
+from pipelines.common import stage
 from tem_data.core.files import read_table
 from tem_data.core.places import MICROGRAPHS, SPLIT_TABLE, Cell
-from tem_data.core.schema import read_dataset
-from tem_data.importing.micrographs import classes_of
-from tem_data.masks.shapes import describe_shapes, fit_shapes, save_shapes
+from tem_data.masks.settings import ShapeSettings
+from tem_data.masks.steps import fit_dataset
 from tem_data.splits.table import members
 
 
-def main() -> None:
-    args, params = parse_cell("split", "size"), read_params()
-    training = set(members(read_table(SPLIT_TABLE), args.split, args.size)["train"])
-    micrographs = (m for m in read_dataset(MICROGRAPHS) if m.micrograph_id in training)
-    shapes = fit_shapes(micrographs, classes_of(params).names, **params["shapes"])
-    save_shapes(shapes, Cell(args.split, args.size).data / "shapes.json")
-    print("\n".join(describe_shapes(shapes)))
+def main(cell: Cell, settings: ShapeSettings) -> None:
+    training = members(read_table(SPLIT_TABLE), cell.split, cell.size)["train"]
+    fit_dataset(MICROGRAPHS, cell.data / "shapes.json", settings, training)
 
 
 if __name__ == "__main__":

@@ -6,32 +6,30 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.common import parse_cell, read_params, stage
+from pipelines.common import stage
 from tem_data.core.files import atomic_write
 from tem_data.core.micrograph import Micrograph, class_mask
 from tem_data.core.places import RESULTS, Cell
 from tem_data.core.schema import read_dataset
 from tem_data.figures import Shown, colour_mask, contact_sheet
-from tem_data.study.arms import ARMS
+from tem_data.study.arms import ARMS, StudySettings
 from tem_data.study.run_report import RunReport, draw_run, read_run_report, write_run_report
 
 SHEET_COLUMNS = 6
 SHEET_STEP = 10
 
 
-def main() -> None:
-    args = parse_cell("split", "size", "run")
-    cell, arms = Cell(args.split, args.size, args.run), read_params()["study"]["arms"]
+def main(cell: Cell, study: StudySettings) -> None:
     test = list(read_dataset(cell.data / "patches", "test"))
     simulated = " (simulated micrographs)" if test[0].origin == "builtin" else ""
     title = f"Split {cell.split}, n = {cell.size}, run {cell.run}{simulated}"
-    run = read_run_report(cell.results, cell.folder, arms, test, title)
+    run = read_run_report(cell.results, cell.folder, study.arms, test, title)
     with atomic_write(cell.folder / "figures") as draft:
         draft.mkdir()
         write_run_report(run, cell.folder / "report.html", draft, draw_run(run, draft))
         with atomic_write(RESULTS / "figures" / f"{cell.folder.name}.png") as picture:
             picture.write_bytes((draft / "thresholds.png").read_bytes())
-    contact_sheet(cell.folder / "contact_sheet.png", sheet_rows(cell, arms, run), run.classes, title)
+    contact_sheet(cell.folder / "contact_sheet.png", sheet_rows(cell, study.arms, run), run.classes, title)
 
 
 def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Sequence[Shown]]:

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.common import read_params, stage
-from tem_data.core.files import atomic_write, write_table
-from tem_data.core.places import RESULTS
-from tem_data.study.report import draw_study, print_gains, write_study_report
-from tem_data.study.tables import gains, read_runs
+from pipelines.common import stage
+from tem_data.core.places import MICROGRAPHS, RESULTS
+from tem_data.core.schema import read_dataset
+from tem_data.study.arms import StudySettings
+from tem_data.study.report import write_study
 
 
-def main() -> None:
-    params = read_params()
-    runs = read_runs(RESULTS, params["study"])
-    rows = gains(runs)
-    scores = [run.scores for run in runs]
-    with atomic_write(RESULTS / "study") as draft:
-        draft.mkdir()
-        write_table(draft / "scores.csv", scores, list(dict.fromkeys(key for row in scores for key in row)))
-        write_table(draft / "gains.csv", rows, list(rows[0]) if rows else ["split", "size", "arm", "score"])
-        captions = draw_study(scores, rows, draft)
-        simulated = params["import"]["source"] == "builtin"
-        write_study_report(scores, rows, captions, draft, Path("runs/study.html"), params["profile"], simulated)
-    print_gains(rows)
+def main(settings: StudySettings, profile: str) -> None:
+    simulated = next(iter(read_dataset(MICROGRAPHS))).origin == "builtin"
+    write_study(RESULTS, settings, RESULTS / "study", Path("runs/study.html"), profile, simulated)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pipelines.common import parse_cell, read_params, stage
-from tem_data.core.files import is_main_process, work_folder, write_json
+from tem_data.diffusion.settings import AutoencoderSettings
+from tem_data.diffusion.steps import train_autoencoder_on, validation_psnr
+
+from pipelines.common import stage
+from tem_data.core.files import is_main_process, write_json
 from tem_data.core.places import Cell
-from tem_data.diffusion.autoencoder import psnr, save_autoencoder
-from tem_data.diffusion.datasets import autoencoder_for, read_pairs
 
 
-def main() -> None:
-    args = parse_cell("split", "size")
-    cell, settings = Cell(args.split, args.size), read_params()["autoencoder"]
-    patches = cell.data / "patches"
-    with work_folder(cell.data / "autoencoder", settings, patches) as work:
-        autoencoder = autoencoder_for(patches, settings, cell.seed, work)
-        if is_main_process():
-            save_autoencoder(autoencoder, cell.data / "autoencoder")
-            images = read_pairs(patches, "validation").images
-            back = autoencoder.decode(autoencoder.encode(images))
-            write_json(cell.data_results / "autoencoder.json", {"validation_psnr_db": psnr(images, back)})
+def main(cell: Cell, settings: AutoencoderSettings) -> None:
+    patches, out = cell.data / "patches", cell.data / "autoencoder"
+    train_autoencoder_on(patches, out, settings, cell.seed)
+    if is_main_process():
+        report = {"validation_psnr_db": validation_psnr(out, patches)}
+        write_json(cell.data_results / "autoencoder.json", report)
 
 
 if __name__ == "__main__":

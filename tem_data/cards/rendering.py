@@ -21,24 +21,14 @@ from tem_data.cards.published import INDEX, licence, markdown_templates, one_bla
 from tem_data.cards.reproducing import command
 from tem_data.figures import F1_NAMES
 from tem_data.core.files import read_json, read_table
-from tem_data.core.settings import read_settings
+from tem_data.cards.settings import CardSettings
+from tem_data.core.settings import SettingsFile
 from tem_data.study.arms import ARMS
 from tem_data.study.report import gain_table
 
 BUILTIN = "builtin"
 TAGS = ["electron-microscopy", "tem", "materials-science", "defects", "instance-segmentation"]
 WITH_HEAD = "---\n{{ card_data }}\n---\n\n{{ body }}"
-
-
-@dataclass(frozen=True)
-class CardSettings:
-    """The `cards` section of params.yaml: what only the owner of the micrographs knows. None is never guessed at."""
-
-    license: str | None = None
-    dataset: str | None = None
-    material: str | None = None
-    source: str | None = None
-    labelled_by: str | None = None
 
 
 def render_cards(
@@ -66,7 +56,7 @@ def card_content(results: Path, params: Mapping[str, Any]) -> dict[str, Any]:
     """What templates may name: tables in Markdown, what they are made of, and settings."""
     study = params["study"]
     cells, gains = tables.read_study(results, study), tables.read_gains(results)
-    settings = read_settings(CardSettings, params["cards"], "cards")
+    settings = SettingsFile(params).read(CardSettings)
     made = {
         "glance": tables.glance_rows(cells, gains),
         "scores": tables.score_rows(cells),
@@ -83,8 +73,8 @@ def card_content(results: Path, params: Mapping[str, Any]) -> dict[str, Any]:
         "filtered": bool(study["filtered"]),
         "simulated": params["import"]["source"] == BUILTIN,
         "source": params["import"]["source"],
-        "classes": list(params["classes"]),
-        "ignored": list(params["ignored"]),
+        "classes": list(params["import"]["classes"]),
+        "ignored": list(params["import"]["ignored"]),
         "patch_px": params["patch"]["size"],
         "profile": params["profile"],
         "rule": params["evaluate"],

@@ -10,6 +10,7 @@ from typing import Any
 
 from tem_data.core.errors import TemDataError
 from tem_data.figures import F1_NAMES
+from tem_data.core.places import Cell
 from tem_data.core.files import read_json, read_numbers
 from tem_data.reports.page import cell as shown
 from tem_data.study.arms import ARMS, BASELINE
@@ -34,19 +35,18 @@ def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dic
     Raises TemDataError where a run has no metrics yet.
     """
     cells = []
-    for split in study["splits"]:
-        for size in study["sizes"]:
-            folder = Path(results, "cells", f"{split}-{size}")
-            of_run = {run: Path(results, "runs", f"{split}-{size}-{run}") for run in study["runs"]}
-            entry = {"split": split, "size": size, "patches": read_json(folder / "patches.json")}
-            entry["runs"] = {run: _metrics(held, study["arms"]) for run, held in of_run.items()}
-            if study["generated"]:
-                entry["autoencoder"] = read_json(folder / "autoencoder.json")
-                entry["masks"] = {run: read_json(held / "masks.json") for run, held in of_run.items()}
-                entry["fidelity"] = {run: read_json(held / "fidelity.json") for run, held in of_run.items()}
-            if study["filtered"]:
-                entry["filter"] = {run: read_json(held / "filter.json") for run, held in of_run.items()}
-            cells.append(entry)
+    for key in study["cells"]:
+        cell, folder = Cell.named(key), Path(results, "cells", key)
+        of_run = {run: Path(results, "runs", f"{key}-{run}") for run in study["runs"]}
+        entry = {"split": cell.split, "size": cell.size, "patches": read_json(folder / "patches.json")}
+        entry["runs"] = {run: _metrics(held, study["arms"]) for run, held in of_run.items()}
+        if study["generated"]:
+            entry["autoencoder"] = read_json(folder / "autoencoder.json")
+            entry["masks"] = {run: read_json(held / "masks.json") for run, held in of_run.items()}
+            entry["fidelity"] = {run: read_json(held / "fidelity.json") for run, held in of_run.items()}
+        if study["filtered"]:
+            entry["filter"] = {run: read_json(held / "filter.json") for run, held in of_run.items()}
+        cells.append(entry)
     return cells
 
 

@@ -1,18 +1,19 @@
-"""The typer application and the options that several commands share."""
+"""The typer application and the arguments that several commands share."""
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tem_data.core.errors import TemDataError
 
 STEPS = (
-    *("import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm", "generate"),
-    *("fidelity", "filter-pairs", "copy-paste", "train-detector", "predict", "score", "agree", "measure"),
-    *("publish", "pull"),
+    *("init", "import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm"),
+    *("generate", "fidelity", "filter-pairs", "copy-paste", "train-detector", "predict", "score", "agree", "measure"),
+    *("publish", "pull", "settings"),
 )
 app = typer.Typer(
     help="Few labelled electron micrographs in, more labelled micrographs out. The commands are the steps, in their "
@@ -20,7 +21,23 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tem-data {version('tem_data')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def new_folder(path: Path) -> Path:
@@ -30,53 +47,13 @@ def new_folder(path: Path) -> Path:
     return path
 
 
-def class_names(text: str) -> dict[str, list[str]]:
-    """`a=b+c,d` as {a: [b, c], d: [d]}."""
-    pairs = (part.partition("=") for part in text.split(",") if part)
-    return {name.strip(): (aliases or name).strip().split("+") for name, _, aliases in pairs}
-
-
-def number_list(text: str, option: str, low: float, high: float) -> list[float]:
-    """`10,50` as [10.0, 50.0]. Raises TemDataError for what is no number from `low` to `high`."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise TemDataError(f"{option}: expected numbers with commas between, found {text!r}") from error
-    if not all(low <= number <= high for number in numbers):
-        raise TemDataError(f"{option}: expected numbers from {low:g} to {high:g}, found {text!r}")
-    return numbers
-
-
-def pairs(text: str) -> dict[str, str] | None:
-    """`a=b,c=d` as {a: b, c: d}; None for nothing."""
-    try:
-        return dict(part.split("=") for part in text.split(",") if part) or None
-    except ValueError as error:
-        raise TemDataError(f"expected name=value with commas between, found {text!r}") from error
-
-
-def read_params(path: Path, *sections: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        params = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise TemDataError(f"{path}: no such file; run it in a clone of the project, or name one") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise TemDataError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    for section in sections:
-        if not isinstance(params, dict) or not isinstance(params.get(section), dict):
-            raise TemDataError(f"{path}: expected a section {section!r} of settings; add it as params.yaml has it")
-    return params
-
-
 Dataset = Annotated[Path, typer.Argument(help="Dataset folder, as `import`, `simulate` or `patch` writes it.")]
+Patches = Annotated[Path, typer.Argument(help="Dataset folder written by `patch`.")]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", help="A new folder for the result.", callback=new_folder)]
 OutFile = Annotated[
     Path, typer.Option("--out", "-o", help="File for the result; one that is there is replaced.", dir_okay=False)
 ]
-MinAreaPx = Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
-Params = Annotated[
-    Path, typer.Option(help="File of settings, in the sections of params.yaml.", exists=True, dir_okay=False)
-]
+MinAreaPx = Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².", min=0)]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]
+Split = Annotated[int, typer.Option("--split", help="Which split of the table.", min=1)]
+TrainingSize = Annotated[str, typer.Option("--n", help="Training and validation micrographs together, or `all`.")]

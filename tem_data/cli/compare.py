@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tem_data.cli.app import MinAreaPx, OutFolder, Params, Seed, app, read_params
+from tem_data.cli.app import MinAreaPx, OutFolder, Seed, app
+from tem_data.cli.options import ParamsOption, SetOption, options_of, settings_file
 from tem_data.core.errors import TemDataError
+from tem_data.fidelity.settings import FilterSettings
+from tem_data.scoring.evaluation import EvaluationSettings
 
 if TYPE_CHECKING:
     from tem_data.core.micrograph import Micrograph
-    from tem_data.fidelity.judges import Judge
 
 
 @app.command("compare-masks")
@@ -47,12 +49,12 @@ def compare_masks(
     another and are turned, which hides the angles.
     """
     from tem_data import mask_comparison
-    from tem_data.core.files import atomic_write, write_json, write_table
-    from tem_data.mask_comparison.figures import mask_histograms
+    from tem_data.core.schema import common_classes
+    from tem_data.mask_comparison.steps import write_comparison
 
     sets = {"A": a, "B": b} | ({"--fitted-on": fitted_on} if fitted_on else {})
     places = {name: _place(text) for name, text in sets.items()}
-    classes = _classes([folder for folder, _ in places.values()])
+    classes = common_classes([folder for folder, _ in places.values()]).names
     features = {
         name: mask_comparison.measure_masks(_patches(*place, size, min_area_px), classes, f"{name} ({sets[name]})")
         for name, place in places.items()
@@ -60,13 +62,8 @@ def compare_masks(
     compared = mask_comparison.compare_masks(
         features["A"], features["B"], features.get("--fitted-on"), repeats, classifier_repeats, seed
     )
-    with atomic_write(out) as draft:
-        draft.mkdir()
-        write_json(draft / "masks.json", compared.summary)
-        write_table(draft / "masks.csv", compared.rows, mask_comparison.COLUMNS)
-        mask_histograms(draft / "histograms", compared, (a, b))
+    write_comparison(out, compared, (a, b))
     _print(mask_comparison.ratio_table(compared.summary), mask_comparison.RATIOS_TEXT)
-    print(mask_comparison.describe(compared.summary))
 
 
 @app.command()
@@ -82,80 +79,53 @@ def fidelity(
             "Without it they are trained for this report alone."
         ),
     ] = None,
-    params: Params = Path("params.yaml"),
+    params: ParamsOption = None,
+    changes: SetOption = (),
     seed: Seed = 0,
 ) -> None:
     """Compare generated pairs with real ones: do they show their masks, in real texture, and without copying?
 
     Judges of the masks are detectors, each trained on all training micrographs
     but those of a fold (sections detector and judges), and scored by section
-    evaluate. Writes report.html, fidelity.json, adherence.csv and figures; a run
-    that was stopped goes on with the judges that it has.
+    evaluate. Writes report.html, fidelity.json, adherence.csv and figures; resume
+    an interrupted run by giving the same command again.
     """
-    from tem_data.core.files import atomic_write, work_folder
-    from tem_data.diffusion.autoencoder import own_device
-    from tem_data.diffusion.datasets import load_pipeline
-    from tem_data.fidelity.adherence import panel_of
-    from tem_data.fidelity.measuring import measure_fidelity
+    from tem_data.core.schema import common_classes
+    from tem_data.detection.settings import DetectorSettings
+    from tem_data.diffusion.steps import find_ldm
+    from tem_data.fidelity.steps import compare_pairs
     from tem_data.fidelity.text import describe
-    from tem_data.scoring.evaluation import read_evaluation
+    from tem_data.judges.settings import JudgeSettings
+    from tem_data.judges.steps import judges_for
 
-    settings = read_params(params, "detector", "judges", "evaluate")
-    thresholds, rule = read_evaluation(settings["evaluate"])
-    classes = _classes([patches, pairs])
-    sets = (patches, "train"), (patches, "validation"), (pairs, "train")
-    training, validation, generated = (list(_patches(folder, [split])) for folder, split in sets)
-    pipeline, _ = load_pipeline(ldm)
-    with work_folder(out, [settings["detector"], settings["judges"], seed], patches) as work:
-        members = _judges(judges, training, classes, settings, seed, work)
-        panel = panel_of(members, validation, classes, thresholds, rule)
-        with atomic_write(out) as draft:
-            draft.mkdir()
-            autoencoder, title = pipeline.to(own_device()).autoencoder, f"Generated pictures of {pairs}"
-            summary = measure_fidelity(draft, training, validation, generated, autoencoder, panel, seed, title)
+    file = settings_file(params, changes)
+    common_classes([patches, pairs])
+    settings = file.read(JudgeSettings), file.read(DetectorSettings)
+    with judges_for(patches, judges, out, *settings, seed) as panel:
+        folder, _ = find_ldm(ldm)
+        title = f"Generated pictures of {pairs}"
+        summary = compare_pairs(
+            patches, pairs, folder / "autoencoder", panel, out, file.read(EvaluationSettings), seed, title
+        )
     print(describe(summary))
 
 
 @app.command("filter-pairs")
+@options_of(FilterSettings)
 def filter_pairs(
     pairs: Annotated[Path, typer.Argument(help="Dataset folder written by `generate`.")],
     compared: Annotated[Path, typer.Argument(metavar="FIDELITY", help="Folder that `fidelity` wrote of these PAIRS.")],
     out: OutFolder,
-    quantile: Annotated[
-        float, typer.Option(help="Share of real patches that show what is labelled on them worse than the floor.")
-    ] = 0.1,
+    settings: FilterSettings,
 ) -> None:
     """Leave out generated pairs that show their masks worse than all but the worst real patches do.
 
     Writes a dataset folder, with what was dropped, counted, in filter.json.
     """
     from tem_data.core.files import write_json
-    from tem_data.fidelity.filtering import FilterSettings, write_filtered
+    from tem_data.fidelity.filtering import write_filtered
 
-    report = write_filtered(pairs, compared, out, FilterSettings(quantile))
-    write_json(out / "filter.json", report)
-    print(f"kept {report['pairs']['kept']} of {report['pairs']['all']} pairs")
-
-
-def _judges(
-    folder: Path | None,
-    training: list[Micrograph],
-    classes: tuple[str, ...],
-    settings: dict[str, Any],
-    seed: int,
-    work: Path,
-) -> list[Judge]:
-    """The judges of a folder; without one there, those that are trained now, and kept there if it was named."""
-    from tem_data.fidelity.judges import load_judges, read_judge_settings, save_judges, train_judges
-
-    if folder and folder.is_dir():
-        return load_judges(folder)
-    trained = train_judges(
-        training, classes, *read_judge_settings(settings["judges"], settings["detector"]), seed, work
-    )
-    if folder:
-        save_judges(trained, folder)
-    return trained
+    write_json(out / "filter.json", write_filtered(pairs, compared, out, settings))
 
 
 def _place(text: str) -> tuple[Path, list[str | None]]:
@@ -175,20 +145,6 @@ def _patches(
             raise TemDataError(f"{folder}: no rows of split {split!r}; give one that data/ there has")
     rows = (row for split in splits for row in read_dataset(folder, split))
     return rows if size is None else tiles(rows, size, min_area_px)
-
-
-def _classes(folders: list[Path]) -> tuple[str, ...]:
-    """Those of the first folder; the others must have the same ones, in any order."""
-    from tem_data.core.schema import read_classes
-
-    names = [read_classes(folder).names for folder in folders]
-    for folder, other in zip(folders, names, strict=True):
-        if set(other) != set(names[0]):
-            raise TemDataError(
-                f"{folder}: classes {list(other)}; expected {list(names[0])}, as {folders[0]} has them: import or "
-                "sample with the same classes"
-            )
-    return names[0]
 
 
 def _print(rows: list[dict[str, str]], explained: str) -> None:

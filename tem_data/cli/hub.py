@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tem_data.cli.app import app, read_params
+from tem_data.cli.app import app
 from tem_data.core.errors import TemDataError
+from tem_data.core.settings import PARAMS, SettingsFile
 
 if TYPE_CHECKING:
     from tem_data.hub.contents import Contents
@@ -54,12 +55,10 @@ def publish(
     """
     from tem_data.hub.publishing import check_token, plan_version
     from tem_data.hub.publishing import publish as send
-    from tem_data.study.arms import check_arms
 
     if yes:
         check_token()
-    params = read_params(project / "params.yaml", "study", "cards", "import")
-    check_arms(params["study"])
+    params = SettingsFile.open(project / PARAMS).content
     with tempfile.TemporaryDirectory() as work:
         contents = _contents(kind, project, params, run, arm)
         plan = plan_version(repository, contents, params, project, work, version, license)
@@ -102,23 +101,22 @@ def pull(
 
 
 def _contents(kind: Kind, project: Path, params: dict, run: str, arm: str) -> Contents:
-    from tem_data.core.places import Cell
     from tem_data.hub.contents import dataset_contents, detector_contents, ldm_contents
+    from tem_data.study.arms import StudySettings
 
     if (kind is Kind.dataset and run) or (kind is not Kind.detector and arm):
         raise TemDataError(f"{'--run' if kind is Kind.dataset else '--arm'}: does not go with {kind}; leave it out")
     if kind is Kind.dataset:
         return dataset_contents(project, params)
-    study = params["study"]
-    runs = [f"{s}-{n}-{r}" for s in study["splits"] for n in study["sizes"] for r in study["runs"]]
+    study = SettingsFile(params).read(StudySettings)
+    runs = {cell.folder.name: cell for cell in study.every_run}
     if run not in runs:
         raise TemDataError(f"--run {run!r}: expected one of the study, {', '.join(runs)}")
-    split, size, number = run.split("-")
-    cell = Cell(int(split), int(size) if size.isdecimal() else size, int(number))
+    cell = runs[run]
     if kind is Kind.ldm:
         return ldm_contents(project, cell)
-    if arm not in study["arms"]:
-        raise TemDataError(f"--arm {arm!r}: expected one of the study, {', '.join(study['arms'])}")
+    if arm not in study.arms:
+        raise TemDataError(f"--arm {arm!r}: expected one of the study, {', '.join(study.arms)}")
     return detector_contents(project, cell, arm)
 
 

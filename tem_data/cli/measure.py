@@ -8,11 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from tem_data.cli.app import OutFolder, app, class_names, read_params
-from tem_data.cli.score import Assignment, AssignmentOption, IouOption, Match, MatchOption
+from tem_data.cli.app import OutFolder, app
+from tem_data.cli.options import ParamsOption, SetOption, class_names, names, options_of, settings_file
+from tem_data.cli.score import Classes
+from tem_data.scoring.matching import Rule
 
 
 @app.command()
+@options_of(Rule, without=("ignore_ambiguous",))
 def measure(
     truth: Annotated[
         Path, typer.Argument(help="COCO file of whole micrographs: your labels, or without any a list of images.")
@@ -21,42 +24,34 @@ def measure(
         Path, typer.Option(help="Table with file_name, nm_per_px and, for hardening, thickness_nm.")
     ],
     out: OutFolder,
+    settings: Rule,
     predictions: Annotated[
         Path | None, typer.Option(help="COCO results, with masks, to measure and compare with TRUTH.")
     ] = None,
     threshold: Annotated[float, typer.Option(help="Least confidence of a prediction.", min=0, max=1)] = 0.5,
-    iou: IouOption = 0.3,
-    match: MatchOption = Match.mask,
-    assignment: AssignmentOption = Assignment.greedy,
-    classes: Annotated[
-        str, typer.Option(help="Classes, each with its names in the files, as '100=100_1+100_2,111,bdot=bd'.")
-    ] = "",
+    classes: Classes = "",
     ignore: Annotated[str, typer.Option(help="Categories that are not measured.")] = "ambiguous",
     frame: Annotated[
         bool,
         typer.Option(help="Count by an unbiased frame: ½ for a defect on an edge, ¼ on a corner. Else every one is 1."),
     ] = False,
-    params: Annotated[
-        Path | None,
-        typer.Option(help="File with a section `materials`: size rules and α by class. Else FeCrAl's published ones."),
-    ] = None,
+    params: ParamsOption = None,
+    changes: SetOption = (),
 ) -> None:
     """Measure sizes, shapes, densities and hardening, and how far predictions are from labels.
 
     Writes defects.csv, micrographs.csv and summary.json. Sizes and shapes are
-    those of defects that no edge cuts; errors are (predicted - true) / true.
+    those of defects that no edge cuts; errors are (predicted - true) / true. The
+    rules of size and α by class are section materials; by default FeCrAl's
+    published ones.
     """
     from tem_data.core.files import atomic_write, write_json, write_table
-    from tem_data.core.settings import read_settings
     from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, Materials
     from tem_data.materials.coco import measure_coco
-    from tem_data.scoring.matching import Rule
 
-    section = read_params(params, "materials")["materials"] if params else {}
-    materials = read_settings(Materials, section, "materials")
-    rule, ignored = Rule(iou, match.value, assignment.value), [name for name in ignore.split(",") if name]
+    materials = settings_file(params, changes).read(Materials)
     found = measure_coco(
-        truth, predictions, calibration, materials, rule, threshold, ignored, frame, class_names(classes)
+        truth, predictions, calibration, materials, settings, threshold, names(ignore), frame, class_names(classes)
     )
     with atomic_write(out) as draft:
         write_table(draft / "defects.csv", found.measurement.defects, DEFECT_COLUMNS)

@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from tem_data.cli.app import OutFolder, Params, Seed, app, read_params
-from tem_data.core.files import work_folder
-
-DEFAULT_PARAMS = Path("params.yaml")
+from tem_data.cli.app import OutFolder, Patches, Seed, app
+from tem_data.cli.options import ParamsOption, SetOption, options_of, settings_file
+from tem_data.diffusion.settings import AutoencoderSettings, GenerationSettings, LDMSettings
 
 
 @app.command("train-ldm")
 def train_ldm(
-    patches: Annotated[Path, typer.Argument(help="Dataset folder written by `patch`.")],
+    patches: Patches,
     out: OutFolder,
-    params: Params = Path("params.yaml"),
+    params: ParamsOption = None,
+    changes: SetOption = (),
     autoencoder: Annotated[
         str | None,
         typer.Option(
@@ -26,15 +26,20 @@ def train_ldm(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Train the latent diffusion model that paints micrographs on masks (sections autoencoder and ldm)."""
-    from tem_data.diffusion.datasets import autoencoder_for, ldm_for, save_ldm
+    """Train the latent diffusion model that paints micrographs on masks (sections autoencoder and ldm).
 
-    settings = read_params(params, "autoencoder", "ldm")
-    chosen = settings["autoencoder"] | (_named(autoencoder) if autoencoder else {})
-    with work_folder(out, [chosen, settings["ldm"], seed], patches) as work:
-        frozen = autoencoder_for(patches, chosen, seed, work / "autoencoder")
-        pipeline, _ = ldm_for(patches, frozen, settings["ldm"], seed, work / "ldm")
-        save_ldm(pipeline, work / "ldm", out)
+    The autoencoder goes with the model. Resume an interrupted training by
+    giving the same command again.
+    """
+    from dataclasses import replace
+
+    from tem_data.diffusion.steps import train_autoencoder_and_ldm_on
+
+    file = settings_file(params, changes)
+    chosen = file.read(AutoencoderSettings)
+    if autoencoder:
+        chosen = replace(chosen, **_named(autoencoder))
+    train_autoencoder_and_ldm_on(patches, out, chosen, file.read(LDMSettings), seed)
 
 
 def _named(autoencoder: str) -> dict[str, str | None]:
@@ -45,51 +50,38 @@ def _named(autoencoder: str) -> dict[str, str | None]:
 
 
 @app.command()
+@options_of(GenerationSettings)
 def generate(
     ldm: Annotated[str, typer.Argument(help="Folder, or org/name[@revision], of a latent diffusion model.")],
     masks: Annotated[Path, typer.Argument(help="Dataset folder written by `sample-masks`.")],
     out: OutFolder,
-    params: Annotated[
-        Path | None, typer.Option(help="File of settings, as params.yaml; without any the defaults.", dir_okay=False)
-    ] = None,
+    settings: GenerationSettings,
     seed: Seed = 0,
 ) -> None:
-    """Paint a micrograph on every mask (section generate). A run that was stopped goes on where it stood."""
-    from tem_data.core.files import atomic_write
-    from tem_data.diffusion.datasets import find_ldm, generate_pairs
+    """Paint a micrograph on every mask. Resume an interrupted run by giving the same command again."""
+    from tem_data.diffusion.steps import generate_dataset
 
-    given = params or (DEFAULT_PARAMS if DEFAULT_PARAMS.is_file() else None)
-    settings = read_params(given, "generate")["generate"] if given else {}
-    _, checkpoint = find_ldm(ldm)
-    # By its commit, as a branch may have moved when a run that was stopped goes on.
-    model = ldm if Path(ldm).is_dir() else checkpoint
-    with work_folder(out, [checkpoint, settings, seed], masks) as work:
-        generate_pairs(model, masks, settings, seed, work)
-        with atomic_write(out) as draft:
-            work.rename(draft)
+    generate_dataset(ldm, masks, out, settings, seed)
 
 
 @app.command("train-detector")
 def train_detector(
-    patches: Annotated[Path, typer.Argument(help="Dataset folder written by `patch`.")],
+    patches: Patches,
     out: OutFolder,
     generated: Annotated[Path | None, typer.Option(help="Add these generated pairs to the training patches.")] = None,
-    params: Params = Path("params.yaml"),
+    params: ParamsOption = None,
+    changes: SetOption = (),
     seed: Seed = 0,
 ) -> None:
-    """Train Mask R-CNN on the training patches (section detector)."""
-    from tem_data.core.schema import read_classes, read_dataset
-    from tem_data.core.settings import read_settings
-    from tem_data.detection.model import DetectorSettings, save_detector
-    from tem_data.detection.training import train_detector as trained
+    """Train Mask R-CNN on the training patches (section detector).
 
-    folders = [folder for folder in (patches, generated) if folder]
-    pairs = [pair for folder in folders for pair in read_dataset(folder, "train")]
-    chosen = read_params(params, "detector")["detector"]
-    settings = read_settings(DetectorSettings, chosen, "detector")
-    with work_folder(out, [chosen, seed], *folders) as work:
-        detector, _ = trained(pairs, read_classes(patches).names, settings, seed, work)
-        save_detector(detector, out)
+    Resume an interrupted training by giving the same command again.
+    """
+    from tem_data.detection.settings import DetectorSettings
+    from tem_data.detection.steps import train_detector_on
+
+    settings = settings_file(params, changes).read(DetectorSettings)
+    train_detector_on(patches, out, settings, seed, generated)
 
 
 @app.command()
@@ -99,11 +91,12 @@ def predict(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="COCO results; without --truth OUT.images.json lists the images by id.")
     ],
-    tile: Annotated[int, typer.Option(help="Side of the tiles that the detector was trained on, px.")] = 256,
-    threshold: Annotated[float, typer.Option(help="Least confidence of a defect.")] = 0.5,
+    tile: Annotated[int, typer.Option(help="Side of the tiles that the detector was trained on, px.", min=16)] = 128,
+    threshold: Annotated[float, typer.Option(help="Least confidence of a defect.", min=0, max=1)] = 0.5,
     pictures: Annotated[Path | None, typer.Option(help="Folder for pictures with the defects drawn in.")] = None,
     max_side: Annotated[
-        int | None, typer.Option(help="Halve larger images until no side is longer, px, as `import` did for training.")
+        int | None,
+        typer.Option(help="Halve larger images until no side is longer, px, as `import` did for training.", min=1),
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="COCO ground truth of these file names, whose ids OUT is to have for `score`.")
@@ -113,9 +106,9 @@ def predict(
 
     With --truth, `tem-data score TRUTH OUT` compares them, image by image.
     """
-    from tem_data.detection.model import load_detector
+    from tem_data.detection.model import find_detector
     from tem_data.detection.prediction import predict_folder
 
-    counts = predict_folder(load_detector(detector), images, out, tile, threshold, pictures, max_side, truth)
+    counts = predict_folder(find_detector(detector), images, out, tile, threshold, pictures, max_side, truth)
     for name, found in counts.items():
         print(f"{name}: {found}")

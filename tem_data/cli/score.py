@@ -4,59 +4,36 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tem_data.cli.app import app, class_names, number_list
+from tem_data.cli.app import app
+from tem_data.cli.options import class_names, names, options_of
+from tem_data.scoring.evaluation import EvaluationSettings
+from tem_data.scoring.matching import Rule
 
-
-class Match(StrEnum):
-    mask = "mask"
-    box = "box"
-
-
-class Assignment(StrEnum):
-    greedy = "greedy"
-    optimal = "optimal"
-
-
-MatchOption = Annotated[Match, typer.Option(help="What overlaps: masks, or their boxes.")]
-IouOption = Annotated[float, typer.Option(help="Least intersection over union of a match.")]
-AssignmentOption = Annotated[Assignment, typer.Option(help="greedy as the papers' code, or optimal.")]
+Ignore = Annotated[str, typer.Option(help="Categories that count neither as found nor as missed.")]
+Classes = Annotated[
+    str,
+    typer.Option(help="Classes, each with its names in the files, as '100=100_1+100_2,111,bdot=bd'; else as they are."),
+]
 
 
 @app.command()
+@options_of(EvaluationSettings)
 def score(
     truth: Annotated[Path, typer.Argument(help="COCO ground truth.")],
     predictions: Annotated[Path, typer.Argument(help="COCO results.")],
-    match: MatchOption = Match.mask,
-    iou: IouOption = 0.3,
-    assignment: AssignmentOption = Assignment.greedy,
-    ignore: Annotated[str, typer.Option(help="Categories that count neither as found nor as missed.")] = "ambiguous",
-    ignore_ambiguous: Annotated[
-        bool, typer.Option(help="Leave out what matches an ignored truth, or count it as false.")
-    ] = True,
-    thresholds: Annotated[
-        str, typer.Option(help="Confidence thresholds to score at.")
-    ] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
+    settings: EvaluationSettings,
+    ignore: Ignore = "ambiguous",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score predictions: F1 of detection, of classification, and their harmonic mean, at each confidence threshold."""
     from tem_data.scoring.coco import score_coco
 
-    result = score_coco(
-        truth,
-        predictions,
-        iou,
-        match.value,
-        assignment.value,
-        ignore=tuple(name for name in ignore.split(",") if name),
-        ignore_ambiguous=ignore_ambiguous,
-        thresholds=number_list(thresholds, "--thresholds", 0, 1),
-    )
+    result = score_coco(truth, predictions, settings, names(ignore))
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
         return
@@ -68,10 +45,11 @@ def score(
         print(f"95 % intervals at *, bootstrap over images: {', '.join(spans)}")
     ap = result.average_precision
     if ap.ap is not None:
-        print(f"COCO {match.value} AP {ap.ap:.3f}, AP50 {ap.ap50:.3f}, AP75 {ap.ap75:.3f} (no threshold)")
+        print(f"COCO {settings.match} AP {ap.ap:.3f}, AP50 {ap.ap50:.3f}, AP75 {ap.ap75:.3f} (no threshold)")
 
 
 @app.command()
+@options_of(Rule, without=("ignore_ambiguous",))
 def agree(
     a: Annotated[
         Path, typer.Argument(help="One set of labels: a COCO file, or a dataset folder of whole micrographs.")
@@ -82,30 +60,23 @@ def agree(
             help="Other labels of the same images: a second person's, or a model's COCO results with A's ids."
         ),
     ],
-    match: MatchOption = Match.mask,
-    iou: IouOption = 0.3,
-    assignment: AssignmentOption = Assignment.greedy,
-    classes: Annotated[
-        str, typer.Option(help="Classes, each with its names in COCO files, as '100=100_1+100_2,111,bdot=bd'.")
-    ] = "",
-    ignore: Annotated[str, typer.Option(help="Labels of COCO files that count neither as found nor as missed.")] = (
-        "ambiguous"
-    ),
+    settings: Rule,
+    classes: Classes = "",
+    ignore: Ignore = "ambiguous",
     threshold: Annotated[float, typer.Option(help="Least confidence of a model's results.", min=0, max=1)] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two sets of labels of the same images, as between two people: the ceiling of any model's score."""
     from tem_data.importing.micrographs import read_labelled
-    from tem_data.scoring import Rule
     from tem_data.scoring.agreement import agree as agreement_of
 
     sets = []
     for path in (a, b):
-        micrographs, found_wrong = read_labelled(path, class_names(classes) or None, ignore.split(","), a, threshold)
+        micrographs, found_wrong = read_labelled(path, class_names(classes) or None, names(ignore), a, threshold)
         if found_wrong.rows:
             print(f"{path}:\n{found_wrong.summary()}", file=sys.stderr)
         sets.append(micrographs)
-    result = agreement_of(*sets, Rule(iou, match.value, assignment.value))
+    result = agreement_of(*sets, settings)
     for path, only in ((a, result.only_in_a), (b, result.only_in_b)):
         if only:
             print(f"warning: {len(only)} images only in {path}, left out, as {only[0]}", file=sys.stderr)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from tem_data.core.errors import TemDataError
 
 ROLES = ("train", "validation", "test")
 ALL = "all"
@@ -13,9 +16,16 @@ SPLIT_TABLE = RESULTS / "splits.csv"
 CARDS = Path("cards/rendered")
 
 
+def training_size(text: str) -> int | str:
+    """The number of training and validation micrographs, or `all`. Raises TemDataError for any other text."""
+    if text != ALL and not text.isdecimal():
+        raise TemDataError(f"training size {text!r}: expected a number of micrographs, or {ALL}")
+    return ALL if text == ALL else int(text)
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One split and training size, and one independent run of it.
+    """One split and training size (`1-10`), and one independent run of it (`1-10-1`).
 
     Datasets and models, which DVC keeps, lie in `data` and `folder`; tables and
     figures, which git keeps, in `data_results` and `results`. An arm has a
@@ -26,6 +36,15 @@ class Cell:
     split: int
     size: int | str
     run: int = 0
+
+    @classmethod
+    def named(cls, key: str) -> Cell:
+        """The cell `SPLIT-SIZE`, or the run `SPLIT-SIZE-RUN` of it. Raises TemDataError for any other text."""
+        parts = re.fullmatch(r"(\d+)-(\d+|all)(?:-(\d+))?", key)
+        if not parts:
+            raise TemDataError(f"{key!r}: expected a cell (split-size, 1-10) or a run of it (split-size-run, 1-10-1)")
+        split, size, run = parts.groups()
+        return cls(int(split), training_size(size), int(run or 0))
 
     @property
     def data(self) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,29 +20,13 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_numbers
 from tem_data.core.micrograph import Micrograph, count_by_class
 from tem_data.core.schema import read_classes, read_dataset, write_dataset
+from tem_data.fidelity.settings import FilterSettings
 
 if TYPE_CHECKING:  # its judges need detectron2, the filter does not
     from tem_data.fidelity.adherence import Adherence
 
 COLUMNS = ("kind", "pair", "micrograph_id", "asked", "found", "right", "adherence")
 LEAST_REAL = 20
-
-
-@dataclass(frozen=True)
-class FilterSettings:
-    """The `filter` section of params.yaml: the share of real patches that lie below the floor.
-
-    Raises TemDataError for a quantile outside [0, 1).
-    """
-
-    quantile: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.quantile < 1:
-            raise TemDataError(
-                f"params.yaml, filter.quantile is {self.quantile}; expected at least 0 (the worst real patch is good "
-                "enough) and below 1"
-            )
 
 
 class Judged(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_table
 from tem_data.core.places import CARDS, MICROGRAPHS, ROLES, SPLIT_TABLE, Cell
 from tem_data.core.schema import read_classes
+from tem_data.core.settings import SettingsFile
 from tem_data.download.manifest import PROVENANCE, README
 from tem_data.splits.table import members
-from tem_data.study.arms import ARMS
+from tem_data.study.arms import ARMS, StudySettings
 
 INDEX = f"{PROVENANCE}/rows.parquet"
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
@@ -85,24 +86,24 @@ def dataset_contents(project: str | os.PathLike, params: Mapping[str, Any]) -> C
     """The experimental micrographs, patches, simulated masks and generated pairs of all cells of the study."""
     project = Path(project)
     contents = Contents("dataset", project / CARDS / "dataset.md")
-    study = params["study"]
+    study = SettingsFile(params).read(StudySettings)
     table = read_table(project / SPLIT_TABLE)
     contents.add_rows(project, MICROGRAPHS, "experimental")
     contents.add(project, SPLIT_TABLE, "tables/splits.csv")
     contents.outs.append(SPLIT_TABLE)
     shard_of = _shard_of_micrograph(contents.groups["experimental"])
-    configs = [_named("experimental", members(table, study["splits"][0], "all"), shard_of) | {"default": True}]
+    configs = [_named("experimental", members(table, study.every_run[0].split, "all"), shard_of) | {"default": True}]
     masks = []
-    for cell in _cells(study):
+    for cell in study.every_run:
         name = cell_name(cell)
-        if cell.run == study["runs"][0]:
+        if cell.run == study.runs[0]:
             roles = members(table, cell.split, cell.size)
             configs.append(_named(f"experimental-{name_of(cell.size, cell.split)}", roles, shard_of))
             configs.append(_patches(contents, project, cell))
-        if study["generated"]:
+        if study.generated:
             masks.append(_masks(contents, project, cell))
             configs.append(_synthetic(contents, project, cell, "exp_gen", f"synthetic-{name}"))
-        if study["filtered"]:
+        if study.filtered:
             configs.append(_synthetic(contents, project, cell, "exp_gen_filtered", f"synthetic-{name}-filtered"))
     if masks:
         configs.append({"config_name": "simulated-masks", "data_files": masks})
@@ -144,13 +145,6 @@ def cell_name(cell: Cell) -> str:
 
 def _about(cell: Cell) -> str:
     return f"split {cell.split}, n = {cell.size}, run {cell.run}"
-
-
-def _cells(study: Mapping[str, Any]) -> Iterator[Cell]:
-    for split in study["splits"]:
-        for size in study["sizes"]:
-            for run in study["runs"]:
-                yield Cell(split, size, run)
 
 
 def _shard_of_micrograph(shards: Sequence[Path]) -> dict[str, str]:

@@ -13,29 +13,19 @@ import numpy as np
 from tqdm import tqdm
 
 from tem_data.coco.instances import coco_content, read_coco, results_content, tables_of
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import read_json
 from tem_data.core.micrograph import Micrograph, halved
-from tem_data.core.schema import Classes, read_dataset
-from tem_data.importing.checking import Names, alignment, centres_outside, checked_defects
+from tem_data.core.schema import read_dataset
+from tem_data.importing.checking import alignment, centres_outside, checked_defects
 from tem_data.importing.fiji import read_ellipses, read_fiji
 from tem_data.importing.images import files_by_stem, nm_per_px_in_metadata, read_image
 from tem_data.importing.labels import LabelTable
 from tem_data.importing.mask_images import read_masks
 from tem_data.importing.quarantine import Quarantine
+from tem_data.importing.settings import ImportSettings
 from tem_data.importing.tables import number, required_table
 
-SOURCES = ("coco", "ellipses", "fiji", "masks")
-OPTIONAL = {
-    "calibration": None,
-    "max_side": None,
-    "ignored": (),
-    "columns": None,
-    "class_numbers": None,
-    "mask_values": None,
-    "instances": None,
-    "min_alignment": 3.5,
-}
 MANY_OUTSIDE = 0.1
 ENOUGH_LABELS = 15
 
@@ -46,38 +36,20 @@ class Calibration(NamedTuple):
     specimen: str = ""
 
 
-def import_micrographs(settings: Mapping[str, Any], progress: bool = True) -> tuple[list[Micrograph], Quarantine]:
+def import_micrographs(settings: ImportSettings, progress: bool = True) -> tuple[list[Micrograph], Quarantine]:
     """The micrographs of a folder with their labels, and all that was found wrong.
-
-    `settings` (the section `import` of params.yaml):
-
-    | key | meaning |
-    |---|---|
-    | source | `coco`, `ellipses` (one CSV), `fiji` (tables and logs) or `masks` |
-    | images | folder of PNG, JPEG or TIFF images; 16-bit ones are scaled to 8 bits, colour becomes grey |
-    | annotations | the COCO JSON, the CSV, or the folder of tables or masks |
-    | classes | list of names, or mapping of each class to the names it has in the files |
-    | ignored | the same for labels that are to count neither as found nor as missed |
-    | calibration | CSV with file_name, nm_per_px and, if known, thickness_nm, specimen; else the image's metadata |
-    | max_side | larger images are halved until no side is longer, px |
-    | columns | `ellipses`: column names that differ from `formats.fiji.COLUMNS` |
-    | class_numbers | `fiji`: class name of each number in the logs |
-    | mask_values | `masks`: class name of each value; by default every other value than 0 is the one class |
-    | instances | `masks`: folder of 16-bit instance maps |
-    | min_alignment | least `formats.checking.alignment` of 15 or more labels with their image; null does not ask |
 
     Ids are file names without extension (with it where two would be the same).
     Images and calibrations are found by file name with or without its folder.
     Shapes that leave the image are cut at its edges, duplicates dropped, areas
     recomputed. Raises TemDataError where a file, column or setting is missing.
     """
-    settings = _checked(settings)
     quarantine = Quarantine()
     tables = _read(settings, quarantine)
-    paths = {table.file_name: _image_path(settings["images"], table.file_name) for table in tables}
-    _add_unlabelled(settings["images"], paths.values(), quarantine)
+    paths = {table.file_name: _image_path(settings.images, table.file_name) for table in tables}
+    _add_unlabelled(settings.images, paths.values(), quarantine)
     stems = Counter(Path(name).stem for name in paths)
-    calibrations = read_calibrations(settings["calibration"])
+    calibrations = read_calibrations(settings.calibration)
     micrographs, done = [], set()
     for table in tqdm(tables, "import", disable=not progress):
         name = table.file_name
@@ -89,7 +61,7 @@ def import_micrographs(settings: Mapping[str, Any], progress: bool = True) -> tu
         micrograph = _micrograph(micrograph_id, table, paths[name], settings, quarantine)
         if micrograph is not None:
             micrograph = _calibrated(micrograph, table, paths[name], calibrations, quarantine)
-            micrographs.append(_fitted(micrograph, table, settings["max_side"], quarantine))
+            micrographs.append(_fitted(micrograph, table, settings.max_side, quarantine))
     return micrographs, quarantine
 
 
@@ -117,7 +89,7 @@ def read_labelled(
         content = coco_content(path, "images", "categories", "annotations")
     if classes is None:
         classes = {str(c["name"]): str(c["name"]) for c in content["categories"] if c["name"] not in ignored}
-    names = _names({"classes": classes, "ignored": list(ignored)})
+    names = ImportSettings(classes=classes, ignored=list(ignored)).names
     micrographs = []
     for table in tables_of(content, path, quarantine):
         if table.shape is None:
@@ -127,67 +99,22 @@ def read_labelled(
     return micrographs, quarantine
 
 
-def classes_of(settings: Mapping[str, Any]) -> Classes:
-    """The classes that the `import` section names."""
-    return Classes(tuple(_mapping(settings["classes"])), tuple(_mapping(settings.get("ignored") or ())))
-
-
-def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    required = ("source", "images", "annotations", "classes")
-    missing = [key for key in required if not settings.get(key)]
-    unknown = [key for key in settings if key not in required and key not in OPTIONAL]
-    if missing or unknown:
-        what = f"{', '.join(missing)} missing" if missing else f"{', '.join(unknown)} unknown"
-        raise TemDataError(f"import: {what}; expected {', '.join(required)} and, if needed, {', '.join(OPTIONAL)}")
-    if settings["source"] not in SOURCES:
-        raise TemDataError(f"import.source: expected one of {', '.join(SOURCES)}, not {settings['source']!r}")
-    return OPTIONAL | dict(settings) | {"names": _names(settings)}
-
-
-def _mapping(names: Any) -> dict[str, list[str]]:
-    def several(value: Any) -> list[str]:
-        return [str(v) for v in value] if isinstance(value, Sequence) and not isinstance(value, str) else [str(value)]
-
-    if isinstance(names, Mapping):
-        return {str(key): several(aliases) for key, aliases in names.items()}
-    return {name: [name] for name in several(names)}
-
-
-def _names(settings: Mapping[str, Any]) -> Names:
-    categories, ignored = (
-        [(alias, key) for key, aliases in _mapping(settings.get(part) or ()).items() for alias in aliases]
-        for part in ("classes", "ignored")
-    )
-    twice = [alias for alias, n in Counter(alias for alias, _ in categories + ignored).items() if n > 1]
-    if twice:
-        raise TemDataError(f"import.classes: {', '.join(twice)} stands in two classes; leave it in one")
-    return Names(dict(categories), dict(ignored))
-
-
-def _read(settings: Mapping[str, Any], quarantine: Quarantine) -> list[LabelTable]:
-    source, images, annotations = settings["source"], settings["images"], settings["annotations"]
-    if source == "coco":
+def _read(settings: ImportSettings, quarantine: Quarantine) -> list[LabelTable]:
+    images, annotations = settings.images, settings.annotations
+    if settings.source == "coco":
         return read_coco(annotations, quarantine)
-    if source == "ellipses":
-        return read_ellipses(annotations, settings["columns"])
-    if source == "fiji":
-        numbers = _numbered(settings, "class_numbers") or {}
-        if not numbers:
-            raise TemDataError("import.class_numbers: expected the class of each number in the logs, as {0: name, ...}")
-        return read_fiji(annotations, images, numbers, quarantine)
-    values = _numbered(settings, "mask_values")
+    if settings.source == "ellipses":
+        return read_ellipses(annotations, settings.columns)
+    if settings.source == "fiji":
+        if not settings.class_numbers:
+            raise SettingError("import", "class_numbers", "missing; name the class of each number in the logs")
+        return read_fiji(annotations, images, settings.class_numbers, quarantine)
+    values = settings.mask_values
     if values is None:
-        if len(settings["names"].classes) != 1:
-            raise TemDataError("import.mask_values: expected the class of each mask value, as {255: name, ...}")
-        values = dict.fromkeys(range(1, 2**16), next(iter(settings["names"].classes)))
-    return read_masks(annotations, images, values, quarantine, settings["instances"])
-
-
-def _numbered(settings: Mapping[str, Any], key: str) -> dict[int, str] | None:
-    try:
-        return settings[key] and {int(n): str(name) for n, name in settings[key].items()}
-    except (ValueError, AttributeError) as error:
-        raise TemDataError(f"import.{key}: expected a mapping of whole numbers to class names ({error})") from error
+        if len(settings.classes) != 1:
+            raise SettingError("import", "mask_values", "missing; name the class of each grey level")
+        values = dict.fromkeys(range(1, 2**16), next(iter(settings.classes)))
+    return read_masks(annotations, images, values, quarantine, settings.instances)
 
 
 def _image_path(folder: str, file_name: str) -> Path:
@@ -204,7 +131,7 @@ def _add_unlabelled(folder: str, labelled: Iterable[Path], quarantine: Quarantin
 
 
 def _micrograph(
-    micrograph_id: str, table: LabelTable, path: Path, settings: Mapping[str, Any], quarantine: Quarantine
+    micrograph_id: str, table: LabelTable, path: Path, settings: ImportSettings, quarantine: Quarantine
 ) -> Micrograph | None:
     def set_aside(reason: str, detail: str) -> None:
         quarantine.add(table.file_name, "", reason, "set aside", f"{detail}; {len(table.labels)} labels")
@@ -220,10 +147,10 @@ def _micrograph(
     outside = centres_outside(table, image.shape)
     if outside >= max(3, MANY_OUTSIDE * len(table.labels)):
         return set_aside("labels of another image", f"{outside} of {len(table.labels)} centres lie outside the image")
-    defects = checked_defects(table, image.shape, settings["names"], quarantine)
+    defects = checked_defects(table, image.shape, settings.names, quarantine)
     if table.labels and not defects:
         return set_aside("no labels", "none could be used")
-    least = settings["min_alignment"]
+    least = settings.min_alignment
     if least is not None and len(defects) >= ENOUGH_LABELS and (fit := alignment(image, defects)) < least:
         return set_aside("labels of another image", f"alignment {fit:.1f} is under `min_alignment` {least}")
     return Micrograph(micrograph_id, image, tuple(defects), image.shape)

@@ -22,7 +22,7 @@ from tem_data.core.columns import Columns
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph, defect_from_polygons
 from tem_data.masks.pool import ShapePool
-from tem_data.masks.settings import MaskSettings
+from tem_data.masks.settings import SIDE_PX, MaskSettings
 from tem_data.masks.shapes import Shapes
 from tem_data.masks.spacing import Ellipses, keep_apart
 from tem_data.masks.spans import Spans, defect_from_spans, ellipse_spans, mask_spans, paint
@@ -84,6 +84,7 @@ class MaskSampler:
 
     def __init__(self, shapes: Shapes, settings: MaskSettings = MaskSettings()) -> None:
         self.shapes, self.settings, self.classes = shapes, settings, tuple(shapes.classes)
+        self.side_px = settings.size_px or SIDE_PX
         settings.check(shapes)
         measured = np.array([f.unit_per_px for f in shapes.fields])
         areas = np.array([f.area for f in shapes.fields])
@@ -102,7 +103,7 @@ class MaskSampler:
 
     def batches(self, seed: int, start: int, stop: int) -> Iterator[MaskBatch]:
         """Masks `start` to `stop` in memory, at most `BLOCK` at once."""
-        size = self.settings.size_px
+        size = self.side_px
         for first, low, high, block in self._blocks(seed, start, stop):
             drawn = block.drawn
             painted = paint(block.spans, drawn.item, drawn.number, drawn.category + 1, BLOCK, size)
@@ -127,7 +128,7 @@ class MaskSampler:
         return defect_from_spans(name, block.spans.y[spans], block.spans.start[spans], block.spans.stop[spans])
 
     def _micrograph(self, seed: int, index: int, defects: tuple[Defect, ...], unit_per_px: float) -> Micrograph:
-        side, name = self.settings.size_px, f"sim-{seed}-{index:06d}"
+        side, name = self.side_px, f"sim-{seed}-{index:06d}"
         scale = unit_per_px if self.shapes.unit == "nm" else None
         return Micrograph(name, None, defects, (side, side), scale, scene=name, origin="sim", seed=seed)
 
@@ -168,7 +169,7 @@ class MaskSampler:
         """The defects of a block whose masks are like the fields `which`, on canvases larger than the masks."""
         settings = self.settings
         scale, margin = self._unit_per_px[which], self._margin[which]
-        side = settings.size_px + 2 * margin
+        side = self.side_px + 2 * margin
         expected = self._density[which] * ((side * scale) ** 2)[:, None] * self._window(rng, len(which))
         counts = rng.poisson(expected)
         category = np.repeat(np.tile(np.arange(len(self.classes)), len(which)), counts.ravel())
@@ -202,7 +203,7 @@ class MaskSampler:
 
     def _rasterised(self, drawn: Drawn) -> tuple[Drawn, Spans]:
         """The defects that show at least a pixel, numbered within their masks, and their spans."""
-        size = self.settings.size_px
+        size = self.side_px
         reach = drawn.major / 2 + 1
         near = np.all([(reach + c > 0) & (c - reach < size) for c in (drawn.x, drawn.y)], 0)
         drawn = drawn.take(near)
@@ -215,7 +216,7 @@ class MaskSampler:
         return numbered, Spans(renumbered[spans.owner], spans.y, spans.start, spans.stop)
 
     def _spans(self, drawn: Drawn) -> Spans:
-        size = self.settings.size_px
+        size = self.side_px
         outlined = np.array([bool(self.shapes.classes[name].outlines) for name in self.classes])[drawn.category]
         if not outlined.any():
             return ellipse_spans(drawn.ellipses, size)
@@ -235,7 +236,7 @@ class MaskSampler:
         turn = np.deg2rad(drawn.angle_deg[number] - fitted.angle_deg[model])
         turned = points @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         at = turned + (drawn.x[number], drawn.y[number])
-        return defect_from_polygons(name, [at.ravel()], (self.settings.size_px, self.settings.size_px))
+        return defect_from_polygons(name, [at.ravel()], (self.side_px, self.side_px))
 
     def _densities(self, counts: Mapping[str, float]) -> list[float]:
         factor = self.settings.density

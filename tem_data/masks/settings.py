@@ -1,72 +1,58 @@
-"""What masks are asked for."""
+"""What shapes are fitted and masks are drawn like."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Literal
 
-import numpy as np
+from pydantic import Field
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError
+from tem_data.core.settings import ClassName, section, setting
 from tem_data.masks.shapes import Shapes
 
-OVERLAPS = ("measured", "allowed", "forbidden")
+SIDE_PX = 128
 
 
-@dataclass(frozen=True)
+@section("shapes")
+class ShapeSettings:
+    """How shapes are fitted."""
+
+    min_ellipse_iou: float = setting(
+        0.8, "A class whose outlines fit their ellipses less keeps its real outlines to draw from.", ge=0, le=1
+    )
+
+
+@section("masks")
 class MaskSettings:
-    """What masks are asked for; by default, masks like the measured ones.
+    """What masks are drawn; by default, masks like the measured ones. Lengths in nm, in px of uncalibrated shapes."""
 
-    `nm_per_px` None is that of the drawn micrograph. `density` multiplies how many defects there are, `class_density`
-    those of single classes, `class_size` the axes of a class. `angle` is `measured`, `uniform`, or a direction in
-    degrees for all. Defects with a major axis under `min_size` or over `max_size` (unit of the shapes) are left
-    out. `empty` is the share of masks without a defect, None as it comes. `overlap` is one of `OVERLAPS`.
-    """
-
-    size_px: int = 256
-    nm_per_px: float | None = None
-    density: float = 1.0
-    class_density: Mapping[str, float] = field(default_factory=dict)
-    class_size: Mapping[str, float] = field(default_factory=dict)
-    angle: str | float = "measured"
-    min_size: float | None = None
-    max_size: float | None = None
-    empty: float | None = None
-    overlap: str = "measured"
-
-    def __post_init__(self) -> None:
-        for name in ("class_density", "class_size"):  # YAML reads the class 100 as a number
-            object.__setattr__(self, name, {str(key): value for key, value in getattr(self, name).items()})
-
-        def expect(right: bool, name: str, expected: str) -> None:
-            if not right:
-                raise TemDataError(f"masks.{name}: expected {expected}, found {getattr(self, name)!r}")
-
-        def number(value: Any) -> bool:
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
-
-        def above(value: Any, low: float) -> bool:
-            return number(value) and value > low
-
-        expect(above(self.size_px, 0) and self.size_px == int(self.size_px), "size_px", "a side of 1 px or more")
-        for name in ("nm_per_px", "min_size", "max_size"):
-            value = getattr(self, name)
-            expect(value is None or above(value, 0), name, "a length above 0, or null")
-        expect(number(self.density) and self.density >= 0, "density", "a factor of 0 or more")
-        expect(all(number(v) and v >= 0 for v in self.class_density.values()), "class_density", "factors of 0 or more")
-        expect(all(above(v, 0) for v in self.class_size.values()), "class_size", "factors above 0")
-        expect(self.angle in ("measured", "uniform") or number(self.angle), "angle", "measured, uniform or degrees")
-        expect(
-            self.empty is None or (number(self.empty) and 0 <= self.empty <= 1), "empty", "a share from 0 to 1, or null"
-        )
-        expect(self.overlap in OVERLAPS, "overlap", f"one of {', '.join(OVERLAPS)}")
+    size_px: int | None = setting(None, f"Side of a mask, px; null: that of the patches, or {SIDE_PX}.", gt=0)
+    per_patch: float = setting(1.0, "Masks for each experimental patch.", ge=0)
+    count: int | None = setting(None, "How many masks; null: `per_patch` for each patch.", ge=1)
+    nm_per_px: float | None = setting(None, "Pixel size; null: that of the measured micrographs.", gt=0)
+    density: float = setting(1.0, "Times as many defects as measured.", ge=0)
+    class_density: Mapping[ClassName, Annotated[float, Field(ge=0)]] = setting(
+        {}, "Times as many of single classes, which changes their shares."
+    )
+    class_size: Mapping[ClassName, Annotated[float, Field(gt=0)]] = setting({}, "Times as large, of single classes.")
+    angle: Literal["measured", "uniform"] | float = setting(
+        "measured", "measured, uniform, or one direction in degrees, counter-clockwise from +x."
+    )
+    min_size: float | None = setting(None, "Defects with a shorter major axis are left out.", gt=0)
+    max_size: float | None = setting(None, "Defects with a longer major axis are left out.", gt=0)
+    empty: float | None = setting(None, "Share of masks without a defect; null: as it comes.", ge=0, le=1)
+    overlap: Literal["measured", "allowed", "forbidden"] = setting(
+        "measured", "measured: as rare as on the micrographs. allowed: at random. forbidden: none, as the paper."
+    )
 
     def check(self, shapes: Shapes) -> None:
-        """Raises TemDataError for what these shapes cannot meet."""
+        """Raises SettingError for what these shapes cannot meet."""
         for name, factors in (("class_density", self.class_density), ("class_size", self.class_size)):
             unknown = sorted(set(factors) - set(shapes.classes))
             if unknown:
-                raise TemDataError(f"masks.{name}: no class {unknown}; the shapes have {list(shapes.classes)}")
+                raise SettingError("masks", name, f"no class {unknown}; the shapes have {list(shapes.classes)}")
         if self.nm_per_px is not None and shapes.unit != "nm":
-            raise TemDataError("masks.nm_per_px: the shapes are in px, as no micrograph was calibrated; leave it null")
+            raise SettingError(
+                "masks", "nm_per_px", "the shapes are in px, as no micrograph was calibrated; leave it out"
+            )

@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect
-from tem_data.materials.outlines import SIZES
+from tem_data.core.settings import ClassName, section, setting
 
-BINS = ("quadrature", "linear")
 DEFAULT_SIZE = "loop"
+Positive = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True)
+@section("materials")
 class Materials:
-    """The section `materials` of params.yaml; the defaults are the 2022 paper's (table 9), for irradiated FeCrAl.
+    """How sizes and hardening are measured; the defaults are the 2022 paper's (table 9), for irradiated FeCrAl."""
 
-    `size` gives a class its rule of size, `loop` (also that of classes that it
-    does not name) or `dot`; `barrier_strength` its α. `bins` says how the
-    hardening by the sizes within a class adds up: in `quadrature` (Σ ρᵢ·dᵢ
-    under the root), or `linear`, over bins of `bin_width_nm`. Raises
-    TemDataError for a value that cannot be.
-    """
-
-    size: Mapping[str, str] = field(default_factory=lambda: {"bdot": "dot"})
-    barrier_strength: Mapping[str, float] = field(default_factory=lambda: {"100": 0.32, "111": 0.11, "bdot": 0.10})
-    taylor_factor: float = 3.06
-    shear_modulus_gpa: float = 82.0
-    burgers_nm: float = 0.249
-    bins: str = "quadrature"
-    bin_width_nm: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name in ("size", "barrier_strength"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise TemDataError(f"materials.{name}: expected a value for each class, found {getattr(self, name)!r}")
-            # an unquoted class 100 is a number in YAML
-            object.__setattr__(self, name, {str(key): value for key, value in getattr(self, name).items()})
-        for category, rule in self.size.items():
-            if rule not in SIZES:
-                raise TemDataError(f"materials.size.{category}: expected one of {list(SIZES)}, found {rule!r}")
-        if self.bins not in BINS:
-            raise TemDataError(f"materials.bins: expected one of {list(BINS)}, found {self.bins!r}")
-        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "float"}
-        numbers |= {f"barrier_strength.{category}": value for category, value in self.barrier_strength.items()}
-        for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
-                raise TemDataError(f"materials.{name}: expected a positive number, found {value!r}")
+    size: Mapping[ClassName, Literal["loop", "dot"]] = setting(
+        {"bdot": "dot"},
+        "The rule of size of each class: loop (2 · max distance from centroid to outline; also of classes that are not "
+        "named) or dot (2 · √(min · max)).",
+    )
+    barrier_strength: Mapping[ClassName, Positive] = setting(
+        {"100": 0.32, "111": 0.11, "bdot": 0.10}, "α of dispersed barrier hardening of each class."
+    )
+    taylor_factor: float = setting(3.06, "M of Δσ = M·α·μ·b·√(ρ·d).", gt=0)
+    shear_modulus_gpa: float = setting(82.0, "μ, GPa.", gt=0)
+    burgers_nm: float = setting(0.249, "b, nm.", gt=0)
+    bins: Literal["quadrature", "linear"] = setting(
+        "quadrature",
+        "How the sizes within a class add up: Σ ρᵢ·dᵢ under the root, or linear over bins of bin_width_nm.",
+    )
+    bin_width_nm: float = setting(5.0, "Width of a bin, nm.", gt=0)
 
 
 def hardening_mpa(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph
-from tem_data.core.settings import read_settings
+from tem_data.core.settings import section, setting
 from tem_data.scoring.average_precision import AveragePrecision, average_precision
 from tem_data.scoring.labels import labels_of
 from tem_data.scoring.matching import Rule
@@ -16,6 +18,15 @@ from tem_data.scoring.scores import Compared, Counts, Scores, best, compare, cou
 from tem_data.scoring.significance import Interval, score_intervals
 
 IOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@section("evaluate")
+class EvaluationSettings(Rule):
+    """How a detector is scored, and at which confidence thresholds."""
+
+    thresholds: Sequence[Annotated[float, Field(ge=0, le=1)]] = setting(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "Confidence thresholds to score at.", min_length=1
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,17 +52,6 @@ class Evaluation:
 
 Tiles = Sequence[Micrograph]
 Found = Sequence[Sequence[Defect]]
-
-
-def read_evaluation(settings: Mapping[str, Any]) -> tuple[Sequence[float], Rule]:
-    """The thresholds and the rule of section `evaluate`.
-
-    Raises TemDataError for an unknown key, and where there are no thresholds.
-    """
-    rest = dict(settings)
-    if not rest.get("thresholds"):
-        raise TemDataError("params.yaml, evaluate: no thresholds; give a list, as [0.1, 0.3, 0.5, 0.7, 0.9]")
-    return rest.pop("thresholds"), read_settings(Rule, rest, "evaluate")
 
 
 def evaluate(

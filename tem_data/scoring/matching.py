@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pycocotools import mask as rle_ops
 from scipy.optimize import linear_sum_assignment
 
 from tem_data.core.errors import TemDataError
+from tem_data.core.settings import section, setting
 from tem_data.scoring.labels import Labels
 
-MATCHES = ("mask", "box")
 
-
-@dataclass(frozen=True)
+@section("evaluate")
 class Rule:
-    """How truths and predictions are matched.
+    """How truths and predictions are matched. Raises SettingError for any other value."""
 
-    `iou` in (0, 1] is the least overlap of a pair, of `match` mask or box.
-    `assignment` greedy: truths in ascending order of box x then y, each takes
-    its best prediction still free (as the published code of the 2022 paper);
-    optimal: most pairs, then the largest total IoU. `ignore_ambiguous`:
-    predictions on ambiguous truths do not count; off, they count as false (as
-    in the papers). Raises TemDataError for any other value.
-    """
-
-    iou: float = 0.3
-    match: str = "mask"
-    assignment: str = "greedy"
-    ignore_ambiguous: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 < self.iou <= 1:
-            raise TemDataError(f"iou: expected a number above 0 and at most 1, found {self.iou}; 0.3 is usual")
-        if self.match not in MATCHES:
-            raise TemDataError(f"match: expected one of {list(MATCHES)}, found {self.match!r}")
-        if self.assignment not in ASSIGNMENTS:
-            raise TemDataError(f"assignment: expected one of {list(ASSIGNMENTS)}, found {self.assignment!r}")
+    iou: float = setting(0.3, "Least intersection over union of a match.", gt=0, le=1)
+    match: Literal["mask", "box"] = setting("mask", "What overlaps: masks, or their boxes.")
+    assignment: Literal["greedy", "optimal"] = setting(
+        "greedy",
+        "greedy: truths by the place of their box, each takes its best free prediction, as the papers' code does. "
+        "optimal: most pairs, then the largest total IoU.",
+    )
+    ignore_ambiguous: bool = setting(True, "Predictions on ambiguous truths do not count; else they are false.")
 
 
 class OverlapTable(NamedTuple):

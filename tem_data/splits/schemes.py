@@ -4,39 +4,54 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import read_table
 from tem_data.core.micrograph import Micrograph
 from tem_data.core.places import ROLES
+from tem_data.core.settings import section, setting
 from tem_data.splits.table import VALIDATION_SHARE, check_splits, given_splits, micrograph_named, numbers_of_splits
 
-SCHEMES = ("random", "table", "k_fold", "leave_out_percent", "leave_one_group_out")
 GROUPS = ("specimen", "nm_per_px", "thickness_nm", "origin")
 
 
-@dataclass(frozen=True)
+@section("split")
 class SplitSettings:
-    """The section `split` of params.yaml.
+    """How micrographs are dealt to training, validation and test, always by whole scenes."""
 
-    `table` is a split table (scheme `table`), or a table with `file_name` or
-    `micrograph_id` and the column `group` (scheme `leave_one_group_out`;
-    without one `group` is a column of the micrographs, one of `GROUPS`).
-    `count` is how many random splits there are, how many folds, or how many
-    splits a percentage. `test` (random) and `validation` count micrographs.
-    """
-
-    scheme: str = "random"
-    table: str | None = None
-    group: str = "specimen"
-    percents: Sequence[float] = (10, 25, 50, 75, 90)
-    count: int = 1
-    test: int = 8
-    validation: int = 2
-    seed: int = 0
+    scheme: Literal["random", "table", "k_fold", "leave_out_percent", "leave_one_group_out"] = setting(
+        "random",
+        "random: `test` micrographs. table: the roles of `table`. k_fold: every scene is test once. leave_out_percent: "
+        "`percents` of the micrographs are test. leave_one_group_out: each group in turn is.",
+    )
+    table: str | None = setting(
+        None,
+        "table: file_name, split1_role, split1_rank, … leave_one_group_out: file_name and the column of groups; the "
+        "calibration table will do.",
+    )
+    watch: str = setting(
+        "data/micrographs", "Name `table` here too, and DVC splits again when it changes.", stage_only=True
+    )
+    group: str = setting(
+        "specimen",
+        "leave_one_group_out: a column of `table`, or without one specimen, nm_per_px, thickness_nm or origin.",
+    )
+    percents: Sequence[Annotated[float, Field(gt=0, lt=100)]] = setting(
+        (10, 25, 50, 75, 90), "leave_out_percent: test shares, %.", min_length=1
+    )
+    count: int = setting(1, "random: splits. k_fold: folds. leave_out_percent: splits for each percentage.", ge=1)
+    test: int = setting(8, "random: test micrographs.", ge=1)
+    validation: int = setting(
+        2,
+        "Validation micrographs, which choose thresholds. Except at random, as near as scenes allow, and at most a "
+        "fifth of what is not test.",
+        ge=0,
+    )
+    seed: int = setting(0, "The same seed gives the same splits.", ge=0)
 
 
 def make_splits(settings: SplitSettings, micrographs: Iterable[Micrograph]) -> list[dict[str, str]]:
@@ -62,18 +77,12 @@ def make_splits(settings: SplitSettings, micrographs: Iterable[Micrograph]) -> l
 
 def _check_scheme(settings: SplitSettings) -> None:
     scheme = settings.scheme
-    if scheme not in SCHEMES:
-        raise TemDataError(f"split.scheme: expected one of {', '.join(SCHEMES)}, not {scheme!r}")
     if scheme == "table" and not settings.table:
-        raise TemDataError("split.table: scheme `table` needs the path of a split table")
+        raise SettingError("split", "table", "missing; the scheme `table` needs the path of a split table")
     if settings.table and scheme not in ("table", "leave_one_group_out"):
-        raise TemDataError(
-            f"split.table: scheme `{scheme}` does not use {settings.table}; set split.scheme to table, or leave it out"
-        )
-    if settings.count < 1:
-        raise TemDataError(f"split.count: expected at least 1, found {settings.count}")
+        raise SettingError("split", "table", f"the scheme `{scheme}` does not use {settings.table}; leave it out")
     if scheme not in ("random", "table") and settings.validation < 1:
-        raise TemDataError("split.validation: expected at least 1 micrograph, which chooses the threshold")
+        raise SettingError("split", "validation", "expected 1 or more micrographs, which choose the threshold, found 0")
 
 
 def random_splits(scene: Mapping[str, str], splits: int, test: int, validation: int, seed: int) -> list[dict[str, str]]:

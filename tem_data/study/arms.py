@@ -1,21 +1,46 @@
-"""The arms of a study: what is added to the experimental patches."""
+"""Which cells, runs and arms a study has; an arm is what is added to the experimental patches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError
+from tem_data.core.places import Cell
+from tem_data.core.settings import section, setting
 
 ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN", "exp_gen_filtered": "EXP+GEN filtered", "exp_copypaste": "EXP+CP"}
-LISTS = ("arms", "added", "generated", "filtered", "copy_paste")
 BASELINE = "exp"
+Arm = Literal["exp", "exp_gen", "exp_gen_filtered", "exp_copypaste"]
 
 
-def check_arms(study: Mapping[str, Any]) -> None:
-    """Raises TemDataError where the lists of arms do not fit each other."""
-    arms, added, generated, filtered, copy_paste = (set(study.get(name, ())) for name in LISTS)
-    fit = added == arms - {BASELINE} == generated | filtered | copy_paste and (generated or not filtered)
-    if BASELINE not in arms or not arms <= set(ARMS) or not fit:
-        lists = ", ".join(f"{name} {list(study.get(name, ()))}" for name in LISTS)
-        raise TemDataError(f"study: {lists} do not fit; take a choice of conf/arms/, as `-S arms=exp_copypaste`")
+@section("study")
+class StudySettings:
+    """One cell for each split and training size, its independent runs, and the arms that are compared in each."""
+
+    cells: Sequence[str] = setting(
+        ("1-10",), "split-size; a size counts training and validation micrographs, `all` takes all.", min_length=1
+    )
+    runs: Sequence[int] = setting((1,), "Independent runs of each cell, end to end.", min_length=1)
+    arms: Sequence[Arm] = setting(tuple(ARMS), "What is compared; exp is always the baseline.")
+    added: Sequence[Arm] = setting(tuple(ARMS)[1:], "Those that add pairs to the experimental patches.")
+    generated: Sequence[Arm] = setting(("exp_gen",), "Those of them whose pairs the LDM generates.")
+    filtered: Sequence[Arm] = setting(("exp_gen_filtered",), "Those that add generated pairs without the poor ones.")
+    copy_paste: Sequence[Arm] = setting(("exp_copypaste",), "Those whose pairs are copied and pasted, the control.")
+
+    def __post_init__(self) -> None:
+        lists = ("arms", "added", "generated", "filtered", "copy_paste")
+        arms, added, generated, filtered, copy_paste = (set(getattr(self, name)) for name in lists)
+        fit = added == arms - {BASELINE} == generated | filtered | copy_paste and (generated or not filtered)
+        if BASELINE not in arms or not fit:
+            held = ", ".join(f"{name} {list(getattr(self, name))}" for name in lists)
+            problem = f"{held} do not fit; take a choice of conf/arms/, as `-S arms=exp_copypaste`"
+            raise SettingError("study", "arms", problem)
+        for key in self.cells:
+            if Cell.named(key).run:
+                raise SettingError("study", "cells", f"expected cells, split-size as 1-10, found {key!r}")
+
+    @property
+    def every_run(self) -> list[Cell]:
+        """All runs of all cells."""
+        return [Cell(cell.split, cell.size, run) for cell in map(Cell.named, self.cells) for run in self.runs]

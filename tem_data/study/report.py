@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tem_data import figures
+from tem_data.core.files import atomic_write, write_table
 from tem_data.reports.page import Picture, Section, Table, write_report
 from tem_data.study import figures as study_figures
-from tem_data.study.arms import ARMS, BASELINE
+from tem_data.study.arms import ARMS, BASELINE, StudySettings
+from tem_data.study.tables import gains, read_runs
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -22,6 +24,28 @@ TEXT = (
     "fixed. A gain is worth believing where both agree. The share is of the possible improvement, 1 − F1_HM of the "
     "baseline."
 )
+
+
+def write_study(
+    results: str | os.PathLike,
+    study: StudySettings,
+    folder: str | os.PathLike,
+    page: str | os.PathLike,
+    profile: str,
+    simulated: bool,
+) -> None:
+    """Write scores.csv, gains.csv and figures of all runs to `folder`, and the report to the file `page`.
+
+    Raises TemDataError where a run has not been evaluated yet.
+    """
+    runs = read_runs(results, study)
+    rows, scores = gains(runs), [run.scores for run in runs]
+    with atomic_write(folder) as draft:
+        draft.mkdir()
+        write_table(draft / "scores.csv", scores, list(dict.fromkeys(key for row in scores for key in row)))
+        write_table(draft / "gains.csv", rows, list(rows[0]) if rows else ["split", "size", "arm", "score"])
+        write_study_report(scores, rows, draw_study(scores, rows, draft), draft, page, profile, simulated)
+    print_gains(rows)
 
 
 def draw_study(scores: Rows, gains: Rows, folder: Path) -> dict[str, str]:

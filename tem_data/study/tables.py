@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json
-from tem_data.core.places import ALL
+from tem_data.core.places import ALL, Cell
 from tem_data.scoring import Counts
 from tem_data.scoring.evaluation import Evaluation
 from tem_data.scoring.significance import SCORES, PairedRuns, gain_row
-from tem_data.study.arms import ARMS, BASELINE, check_arms
+from tem_data.study.arms import ARMS, BASELINE, StudySettings
 
 HEADLINE = (*SCORES, "precision", "recall")
 
@@ -44,6 +44,18 @@ def headline(evaluation: Evaluation) -> dict[str, Any]:
         "truths": int(at.counts.truths.sum()),
         "predictions": int(at.counts.predictions.sum()),
     }
+
+
+def told(evaluation: Evaluation) -> str:
+    """The scores in one line."""
+    scores = evaluation.scores
+    low, high = evaluation.intervals.get("f1_hm", (float("nan"),) * 2)
+    by_class = ", ".join(f"{name} {f1:.3f}" for name, f1 in scores.f1_by_class.items())
+    return (
+        f"F1_detect {scores.f1_detect:.3f}, F1_class {scores.f1_class:.3f} ({by_class}), F1_HM {scores.f1_hm:.3f} "
+        f"[{low:.3f}, {high:.3f}] at threshold {evaluation.threshold:.2f} from validation; "
+        f"best on test {evaluation.best_on_test.f1_hm:.3f}"
+    )
 
 
 def details(evaluation: Evaluation) -> dict[str, Any]:
@@ -84,27 +96,18 @@ def read_counts(content: Mapping[str, Any]) -> dict[str, Counts]:
     }
 
 
-def read_runs(results: str | os.PathLike, study: Mapping[str, Any]) -> list[Run]:
+def read_runs(results: str | os.PathLike, study: StudySettings) -> list[Run]:
     """What was evaluated, in the order of the study. Raises TemDataError where a run has not been evaluated yet."""
-    return [_read_run(Path(results), *cell) for cell in _cells(study)]
+    return [_read_run(Path(results), cell, arm) for cell in study.every_run for arm in study.arms]
 
 
-def _cells(study: Mapping[str, Any]) -> Iterator[tuple[int, int | str, int, str]]:
-    check_arms(study)
-    for split in study["splits"]:
-        for size in study["sizes"]:
-            for run in study["runs"]:
-                for arm in study["arms"]:
-                    yield split, size, run, arm
-
-
-def _read_run(results: Path, split: int, size: int | str, run: int, arm: str) -> Run:
-    path = results / "runs" / f"{split}-{size}-{run}" / arm / "evaluation.json"
+def _read_run(results: Path, run: Cell, arm: str) -> Run:
+    path = results / "runs" / run.folder.name / arm / "evaluation.json"
     if not path.is_file():
         raise TemDataError(f"{path} is missing; `dvc repro` evaluates it, or take it out of the study")
-    content, cell = read_json(path), read_json(results / "cells" / f"{split}-{size}" / "patches.json")
+    content, cell = read_json(path), read_json(results / "cells" / run.data.name / "patches.json")
     labelled = sum(count for name, count in cell["train"]["labelled"].items() if name in content["classes"])
-    scores = {"split": split, "size": size, "run": run, "arm": ARMS[arm], "training_defects": labelled}
+    scores = {"split": run.split, "size": run.size, "run": run.run, "arm": ARMS[arm], "training_defects": labelled}
     scores |= {name: content["scores"][name] for name in HEADLINE}
     for name in SCORES:
         low, high = content["intervals"].get(name, (None, None))
@@ -116,7 +119,7 @@ def _read_run(results: Path, split: int, size: int | str, run: int, arm: str) ->
         "ap": content["average_precision"]["ap"],
     }
     scene = {name: held["scene"] for name, held in content["micrographs"].items()}
-    return Run(split, size, run, arm, scores, read_counts(content), scene)
+    return Run(run.split, run.size, run.run, arm, scores, read_counts(content), scene)
 
 
 def gains(runs: Sequence[Run], resamples: int = 2000) -> list[dict[str, Any]]:
