@@ -16,7 +16,9 @@ from published_sampler import fit_published, published_mask
 from tem_data.core.files import read_table
 from tem_data.core.micrograph import Micrograph
 from tem_data.importing.micrographs import import_micrographs
-from tem_data.mask_comparison import compare_masks, describe, measure_masks
+from tem_data.mask_comparison.comparison import compare_masks
+from tem_data.mask_comparison.features import measure_masks
+from tem_data.mask_comparison.text import describe
 from tem_data.masks.sampler import MaskSampler
 from tem_data.masks.settings import MaskSettings
 from tem_data.masks.shapes import fit_shapes

@@ -48,22 +48,24 @@ def compare_masks(
     Give tiles, or whole micrographs and --size: training patches lie on one
     another and are turned, which hides the angles.
     """
-    from tem_data import mask_comparison
     from tem_data.core.schema import common_classes
+    from tem_data.mask_comparison.comparison import compare_masks as compared_masks
+    from tem_data.mask_comparison.features import measure_masks
     from tem_data.mask_comparison.steps import write_comparison
+    from tem_data.mask_comparison.text import RATIOS_TEXT, ratio_table
 
     sets = {"A": a, "B": b} | ({"--fitted-on": fitted_on} if fitted_on else {})
     places = {name: _place(text) for name, text in sets.items()}
     classes = common_classes([folder for folder, _ in places.values()]).names
     features = {
-        name: mask_comparison.measure_masks(_patches(*place, size, min_area_px), classes, f"{name} ({sets[name]})")
+        name: measure_masks(_patches(*place, size, min_area_px), classes, f"{name} ({sets[name]})")
         for name, place in places.items()
     }
-    compared = mask_comparison.compare_masks(
+    compared = compared_masks(
         features["A"], features["B"], features.get("--fitted-on"), repeats, classifier_repeats, seed
     )
     write_comparison(out, compared, (a, b))
-    _print(mask_comparison.ratio_table(compared.summary), mask_comparison.RATIOS_TEXT)
+    _print(ratio_table(compared.summary), RATIOS_TEXT)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tem_data.figures.style import ARM_STYLES, DOUBLE_MM, journal_figure, legend, pick, unit_label
-from tem_data.mask_comparison import ALL, QUANTITIES
+from tem_data.mask_comparison.features import ALL, QUANTITIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from tem_data.coco.instances import read_results
 from tem_data.core.files import read_json, read_numbers
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.fidelity.text import read_section as read_fidelity
-from tem_data.mask_comparison import read_section as read_masks
+from tem_data.mask_comparison.text import read_section as read_masks
 from tem_data.materials import figures as materials_figures
 from tem_data.reports.page import Picture, Section, Table, write_report
 from tem_data.scoring import figures as scoring_figures

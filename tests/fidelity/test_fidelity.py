@@ -12,23 +12,18 @@ from hypothesis import strategies as st
 from tem_data import figures
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph, defect_from_ellipse, symmetric_array
-from tem_data.fidelity import (
-    Contrasts,
-    compare_pictures,
-    contrast_ratio,
-    detector_features,
-    find_copies,
-    kid,
-    measure_contrasts,
+from tem_data.fidelity import figures as drawings
+from tem_data.fidelity.comparison import compare_pictures
+from tem_data.fidelity.contrast import Contrasts, contrast_ratio, measure_contrasts
+from tem_data.fidelity.distance import detector_features, kid, mmd2, polynomial_kernel
+from tem_data.fidelity.memorisation import find_copies, nearest_real, nearest_training
+from tem_data.fidelity.texture import (
+    frequencies,
     measure_textures,
-    nearest_real,
-    nearest_training,
+    radial_spectra,
     spectrum_distance,
     texture_distances,
 )
-from tem_data.fidelity import figures as drawings
-from tem_data.fidelity.distance import mmd2, polynomial_kernel
-from tem_data.fidelity.texture import frequencies, radial_spectra
 
 SIDE = 64
 CLASSES = ("dot", "loop")

@@ -13,21 +13,12 @@ from tem_data.core.files import write_json
 from tem_data.core.micrograph import Defect, Micrograph, crop, defect_from_ellipse
 from tem_data.core.schema import Classes, write_dataset
 from tem_data.figures.style import journal_figure
-from tem_data.mask_comparison import (
-    ALL,
-    QUANTITIES,
-    compare_masks,
-    describe,
-    join,
-    measure_masks,
-    ratio_table,
-    read_section,
-)
 from tem_data.mask_comparison.classifier import Ranked, rank
-from tem_data.mask_comparison.comparison import Pair
+from tem_data.mask_comparison.comparison import Pair, compare_masks
 from tem_data.mask_comparison.distances import distances, divide
-from tem_data.mask_comparison.features import sample
+from tem_data.mask_comparison.features import ALL, QUANTITIES, join, measure_masks, sample
 from tem_data.mask_comparison.figures import bin_edges, mask_histograms
+from tem_data.mask_comparison.text import describe, ratio_table, read_section
 
 CLASSES = ("111", "bdot")
 SIDE = 64

@@ -9,7 +9,7 @@ from PIL import Image
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import write_json
 from tem_data.core.micrograph import Defect, Micrograph
-from tem_data.fidelity import compare_pictures
+from tem_data.fidelity.comparison import compare_pictures
 from tem_data.fidelity.text import describe, page_sections, read_section
 from tem_data.reports.page import Picture, Section, Table, cell, embedded, write_report
 
