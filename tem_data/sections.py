@@ -43,7 +43,7 @@ CHOSEN = {
 
 @section("launch")
 class LaunchSettings:
-    """What stands before the module of each stage. On a cluster or several GPUs `accelerate launch -m`, `srun python -m`."""
+    """What starts the module of each stage; on several GPUs or a cluster `accelerate launch -m`, `srun python -m`."""
 
     default: str = setting("python -m", "Of all stages that are not named below.")
     train_ldm: str = setting("python -m", "Of train_autoencoder and train_ldm.")

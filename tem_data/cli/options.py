@@ -155,7 +155,7 @@ ParamsOption = Annotated[
     Path | None,
     typer.Option(
         "--params",
-        help="File with sections of params.yaml; what it lacks has its default. By default params.yaml, where there is one.",
+        help="File with sections of params.yaml, which need not be whole. By default params.yaml, where there is one.",
         dir_okay=False,
     ),
 ]

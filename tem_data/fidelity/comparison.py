@@ -104,7 +104,7 @@ def compare_pictures(
     `nearest_training` and `find_copies`, the latter two beside what real patches give.
 
     `features` turns images (n, side, side) uint8 into (n, d) float, as
-    `distance.detector_features`; without it `kid` and `memorisation` are None.
+    `detection.features`; without it `kid` and `memorisation` are None.
     They are scaled to the training patches' mean and standard deviation;
     validation patches, the held-out ones, are turned in all eight symmetries. Of
     each set at most `most` pictures, drawn at random, are looked at; indices count

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tem_data.core.errors import TemDataError
 
-if TYPE_CHECKING:
-    from tem_data.detection.model import Detector
-
-BATCH = 8
 LEAST_FOR_KID = 4
 LEVEL = 0.95
 
@@ -69,22 +64,3 @@ def mmd2(aa: np.ndarray, bb: np.ndarray, ab: np.ndarray) -> float:
     """
     within = sum((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in (aa, bb))
     return float(within - 2 * ab.mean())
-
-
-def detector_features(detector: Detector, images: np.ndarray, progress: bool = True) -> np.ndarray:
-    """The levels of a detector's feature pyramid, each averaged over the picture: (n, d) float32.
-
-    `images` (n, h, w) uint8.
-    """
-    import torch
-
-    from tem_data.detection.prediction import model_input
-
-    detector.model.eval()
-    rows = []
-    with torch.no_grad():
-        for start in tqdm(range(0, len(images), BATCH), "features", leave=False, disable=not progress):
-            batch = [model_input(detector, image) for image in images[start : start + BATCH]]
-            levels = detector.model.backbone(detector.model.preprocess_image(batch).tensor)
-            rows.append(torch.cat([levels[name].mean((2, 3)) for name in sorted(levels)], 1).float().cpu().numpy())
-    return np.concatenate(rows)

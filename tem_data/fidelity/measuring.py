@@ -12,10 +12,10 @@ import numpy as np
 
 from tem_data.core.files import write_json, write_table
 from tem_data.core.micrograph import Micrograph
+from tem_data.detection.features import detector_features
 from tem_data.diffusion.autoencoder import Autoencoder, psnr
 from tem_data.fidelity.adherence import Panel, change, details, judge
 from tem_data.fidelity.comparison import PictureComparison, compare_pictures
-from tem_data.fidelity.distance import detector_features
 from tem_data.fidelity.filtering import COLUMNS, adherence_rows
 from tem_data.fidelity.text import describe, page_sections
 from tem_data.fidelity.texture import measure_textures

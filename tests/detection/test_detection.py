@@ -25,6 +25,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph, defect_from_mask
 from tem_data.core.settings import read_settings
 from tem_data.detection import training
+from tem_data.detection.folders import predict_folder
 from tem_data.detection.model import (
     BASE,
     Detector,
@@ -34,7 +35,7 @@ from tem_data.detection.model import (
     new_detector,
     save_detector,
 )
-from tem_data.detection.prediction import predict_folder, predict_micrograph, predict_patches
+from tem_data.detection.prediction import predict_micrograph, predict_patches
 from tem_data.detection.training import batch_indices, detectron2_dict, train_detector
 from tem_data.scoring import best, labels_of, sweep
 from tem_data.scoring.coco import score_coco

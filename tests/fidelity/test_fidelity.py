@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tem_data import figures
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph, defect_from_ellipse, symmetric_array
+from tem_data.detection.features import detector_features
 from tem_data.fidelity import figures as drawings
 from tem_data.fidelity.comparison import compare_pictures
 from tem_data.fidelity.contrast import Contrasts, contrast_ratio, measure_contrasts
-from tem_data.fidelity.distance import detector_features, kid, mmd2, polynomial_kernel
+from tem_data.fidelity.distance import kid, mmd2, polynomial_kernel
 from tem_data.fidelity.memorisation import find_copies, nearest_real, nearest_training
 from tem_data.fidelity.texture import (
     frequencies,
