@@ -19,6 +19,8 @@ from tem_data.core.micrograph import count_by_class, touches_edge
 from tem_data.core.schema import read_classes, read_dataset, write_dataset
 from tem_data.detection.model import Detector
 from tem_data.fidelity import adherence, judges, measuring
+from tem_data.simulation import micrographs
+from tests.helpers.processes import OF_THIS_CHECKOUT
 from tests.helpers.toy_ldm import untrained
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
@@ -265,6 +267,25 @@ def test_a_comparison_that_stops_leaves_its_judges_and_no_report(run, judged, mo
     assert "no rows of split 'train'" in run("fidelity", "micrographs", "pairs", "--ldm", "ldm", "-o", "new")
     assert "latent diffusion model gone" in run("fidelity", "patches", "pairs", "--ldm", "gone", "-o", "new")
     assert judged == [7, 7]
+
+
+def test_a_folder_is_of_the_command_that_came_first(run, monkeypatch):
+    """Also before it has written anything, and where the other would have been done in the meantime."""
+    command = [sys.executable, "-m", "tem_data.cli", "simulate", "-o", "out", "--count", "1", "--size-px", "64"]
+    others = []
+
+    def simulate(*settings):
+        others.append(subprocess.run(command, env=OF_THIS_CHECKOUT, capture_output=True, text=True))
+        return simulated(*settings)
+
+    simulated = micrographs.simulate
+    monkeypatch.setattr(micrographs, "simulate", simulate)
+    run("simulate", "-o", "out", "--count", 2, "--size-px", 64)
+    assert [(other.returncode, other.stdout) for other in others] == [(1, "")]
+    assert others[0].stderr.startswith("error: out: another process is writing it")
+    assert len(list(read_dataset("out"))) == 2 and [path.name for path in Path().iterdir()] == ["out"]
+    assert run("simulate", "-o", "new", "--count", "two") == 2
+    assert [path.name for path in Path().iterdir()] == ["out"]
 
 
 PARAMS = ("--params", "params.yaml")

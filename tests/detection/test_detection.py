@@ -38,6 +38,7 @@ from tem_data.detection.prediction import predict_folder, predict_micrograph, pr
 from tem_data.detection.training import batch_indices, detectron2_dict, train_detector
 from tem_data.scoring import best, labels_of, sweep
 from tem_data.scoring.coco import score_coco
+from tests.helpers.processes import permissions, umask
 
 CLASSES = ("square",)
 TINY = {
@@ -342,6 +343,12 @@ def test_a_saved_detector_finds_the_same(trained, tmp_path):
         assert [(d.bbox, d.score, d.mask.tobytes()) for d in a] == [(d.bbox, d.score, d.mask.tobytes()) for d in b]
     with pytest.raises(TemDataError, match="holds no model.safetensors"):
         load_detector(tmp_path)
+
+
+def test_a_saved_detector_is_as_readable_as_other_files(tiny, tmp_path):
+    with umask(0o022):
+        save_detector(new_detector(tiny, CLASSES, None, 0), tmp_path / "detector")
+    assert permissions(tmp_path / "detector") == {(False, 0o644), (True, 0o755)}
 
 
 @pytest.mark.parametrize("yaml", ["A: !!python/object/apply:os.mkdir [{harm}]", "A: 3", "[", "VERSION: 99", None])
