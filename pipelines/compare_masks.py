@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.core.files import atomic_write, read_table, write_json, write_table
+from tem_data.core.files import atomic_write, write_json, write_table
 from tem_data.core.places import MICROGRAPHS, SPLIT_TABLE, Cell
 from tem_data.core.schema import read_dataset
 from tem_data.importing.micrographs import classes_of
 from tem_data.mask_comparison import COLUMNS, MaskFeatures, compare_masks, measure_masks
 from tem_data.mask_comparison.figures import mask_histograms
 from tem_data.patches.cutting import tiles
-from tem_data.splits.table import members
+from tem_data.splits.table import members, read_splits
 
 CLASSIFIER_REPEATS = 40
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 def experimental_tiles(cell: Cell, params: dict, classes: tuple[str, ...]) -> MaskFeatures:
     """The tiles of the cell's training and validation micrographs, all that is learnt from."""
-    by_role = members(read_table(SPLIT_TABLE), cell.split, cell.size)
+    by_role = members(read_splits(SPLIT_TABLE), cell.split, cell.size)
     learnt_from = {*by_role["train"], *by_role["validation"]}
     micrographs = (m for m in read_dataset(MICROGRAPHS) if m.micrograph_id in learnt_from)
     settings = params["patch"]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
 from tem_data.coco.instances import coco_truth
-from tem_data.core.files import read_table, write_json
+from tem_data.core.files import write_json
 from tem_data.core.micrograph import count_by_class
 from tem_data.core.places import MICROGRAPHS, SPLIT_TABLE, Cell
 from tem_data.core.schema import read_dataset, write_dataset
 from tem_data.importing.micrographs import classes_of
 from tem_data.patches.cutting import cut_roles
-from tem_data.splits.table import members
+from tem_data.splits.table import members, read_splits
 
 
 def main() -> None:
     args = parse_cell("split", "size")
     cell, params = Cell(args.split, args.size), read_params()
     settings = params["patch"]
-    by_role = members(read_table(SPLIT_TABLE), args.split, args.size)
+    by_role = members(read_splits(SPLIT_TABLE), args.split, args.size)
     micrographs = {m.micrograph_id: m for m in read_dataset(MICROGRAPHS)}
     patches = cut_roles(micrographs.values(), by_role, seed=cell.seed, **settings)
     title = f"Patches of {settings['size']} px: split {args.split}, {args.size} training and validation micrographs."

@@ -192,12 +192,11 @@ def patch(
     seed: Seed = 0,
 ) -> None:
     """Cut patches: windows in eight symmetries for training, tiles for validation and test."""
-    from tem_data.core.files import read_table
     from tem_data.core.schema import read_classes, read_dataset, write_dataset
     from tem_data.patches.cutting import cut_roles
-    from tem_data.splits.table import members
+    from tem_data.splits.table import members, read_splits
 
-    by_role = members(read_table(splits), k, n)
+    by_role = members(read_splits(splits), k, n)
     patches = cut_roles(read_dataset(dataset), by_role, size, stride, count, seed, min_area_px)
     write_dataset(out, patches, read_classes(dataset), f"Patches of {size} px.")
     print(f"{out}: " + ", ".join(f"{len(p)} {role}" for role, p in patches.items()))

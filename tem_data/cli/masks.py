@@ -31,12 +31,11 @@ def fit_shapes(
     ] = 0.8,
 ) -> None:
     """Learn how large, how long, how turned, how many and how far apart the defects of each class are."""
-    from tem_data.core.files import read_table
     from tem_data.core.schema import read_classes, read_dataset
     from tem_data.masks import shapes
-    from tem_data.splits.table import members
+    from tem_data.splits.table import members, read_splits
 
-    chosen = splits and set(members(read_table(splits), k, n)["train"])
+    chosen = splits and set(members(read_splits(splits), k, n)["train"])
     micrographs = (m for m in read_dataset(dataset) if not chosen or m.micrograph_id in chosen)
     fitted = shapes.fit_shapes(micrographs, read_classes(dataset).names, min_ellipse_iou)
     shapes.save_shapes(fitted, out)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import read_table
 from tem_data.core.places import CARDS, MICROGRAPHS, ROLES, SPLIT_TABLE, Cell
 from tem_data.core.schema import read_classes
 from tem_data.download.manifest import PROVENANCE, README
-from tem_data.splits.table import members
+from tem_data.splits.table import members, read_splits
 from tem_data.study.arms import ARMS
 
 INDEX = f"{PROVENANCE}/rows.parquet"
@@ -86,7 +85,7 @@ def dataset_contents(project: str | os.PathLike, params: Mapping[str, Any]) -> C
     project = Path(project)
     contents = Contents("dataset", project / CARDS / "dataset.md")
     study = params["study"]
-    table = read_table(project / SPLIT_TABLE)
+    table = read_splits(project / SPLIT_TABLE)
     contents.add_rows(project, MICROGRAPHS, "experimental")
     contents.add(project, SPLIT_TABLE, "tables/splits.csv")
     contents.outs.append(SPLIT_TABLE)

@@ -292,6 +292,15 @@ PARAMS = ("--params", "params.yaml")
 
 
 @pytest.mark.parametrize(
+    "words", [("patch", "gone", "splits.csv", "-o", "x"), ("fit-shapes", "gone", "-o", "x", "--splits", "splits.csv")]
+)
+def test_a_micrograph_in_training_and_test_is_refused(run, words):
+    rows = ("m0,s0,train,1", "m1,s1,validation,1", "m0,s0,test,1")
+    Path("splits.csv").write_text("\n".join(("micrograph_id,scene,split1_role,split1_rank", *rows)))
+    assert run(*words) == "error: splits.csv row 4: 'm0' is there twice; expected one row a micrograph"
+
+
+@pytest.mark.parametrize(
     "words, said",
     [
         (("import", "gone", "gone.json", "-o", "x"), "gone"),
