@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,7 @@ from tem_data.core.errors import TemDataError
 PACKAGE = Path(__file__).parents[1]
 PATIENCE_S = 1.0
 DRAFT_ID = 8
+LEFT_BEHIND = re.compile(rf"\..+\.(lock|old|[0-9a-f]{{{DRAFT_ID}}}\.partial)", re.DOTALL)
 
 
 @contextmanager
@@ -108,7 +110,12 @@ def _restore(target: Path) -> None:
 
 
 def _settle(source: Path) -> None:
-    """The permissions of the umask, as libraries write their files for the owner alone, and all of it on the disk."""
+    """What killed writers left in it goes; the rest gets the permissions of the umask, and is brought to the disk.
+
+    Some libraries write their files for the owner alone.
+    """
+    for left in [path for path in source.rglob(".*") if LEFT_BEHIND.fullmatch(path.name)]:
+        _remove(left)
     umask = os.umask(0o077)
     os.umask(umask)
     for path in (source, *source.rglob("*")):

@@ -199,6 +199,10 @@ def test_a_folder_that_a_group_shares_stays_shared(tmp_path):
 def test_a_moved_work_folder_is_treated_alike(old):
     (old.parent / "work").mkdir(mode=0o700)
     (old.parent / "work/shard").touch(mode=0o600)
+    for left in (".shard.lock", ".shard.0123abcd.partial/x", ".shard.old/y"):  # by a kill after a shard had its name
+        (old.parent / "work" / left).parent.mkdir(exist_ok=True)
+        (old.parent / "work" / left).touch()
     with umask(0o022):
         move(old.parent / "work", old)
+    assert names(old) == ["shard"]
     assert permissions(old) == {(False, 0o644), (True, 0o755)} and names(old.parent) == ["out"]
