@@ -20,7 +20,7 @@ from tem_data.core.schema import read_classes, read_dataset, write_dataset
 from tem_data.detection.model import Detector
 from tem_data.fidelity import adherence, judges, measuring
 from tem_data.simulation import micrographs
-from tests.helpers.processes import OF_THIS_CHECKOUT
+from tests.helpers.processes import OF_THIS_CHECKOUT, ROOT
 from tests.helpers.toy_ldm import untrained
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
@@ -339,7 +339,7 @@ def test_an_error_goes_to_stderr_without_a_traceback(tmp_path):
         [sys.executable, "-m", "tem_data.cli", "score", tmp_path / "gone.json", "b.json"],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
