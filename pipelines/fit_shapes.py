@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pipelines.common import stage
-from tem_data.core.files import read_table
 from tem_data.core.places import MICROGRAPHS, SPLIT_TABLE, Cell
 from tem_data.masks.settings import ShapeSettings
 from tem_data.masks.steps import fit_dataset
-from tem_data.splits.table import members
+from tem_data.splits.table import members, read_splits
 
 
 def main(cell: Cell, settings: ShapeSettings) -> None:
-    training = members(read_table(SPLIT_TABLE), cell.split, cell.size)["train"]
+    training = members(read_splits(SPLIT_TABLE), cell.split, cell.size)["train"]
     fit_dataset(MICROGRAPHS, cell.data / "shapes.json", settings, training)
 
 

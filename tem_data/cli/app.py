@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tem_data.core.errors import TemDataError
+from tem_data.core.files import locked
 
 STEPS = (
     *("init", "import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm"),
@@ -40,8 +41,14 @@ def _main(
     pass
 
 
-def new_folder(path: Path) -> Path:
-    """Refuses a folder that holds anything: results are never laid over what a user may still want."""
+def new_folder(ctx: typer.Context, path: Path) -> Path:
+    """Refuses a folder that holds anything: results are never laid over what a user may still want.
+
+    It stays locked until the command has ended, so that it is as empty then.
+    """
+    if ctx.resilient_parsing:  # the shell asks what could come next
+        return path
+    ctx.find_root().with_resource(locked(path))
     if path.is_dir() and any(path.iterdir()):
         raise TemDataError(f"--out {path}: the folder is there already; remove it, or give another name")
     return path

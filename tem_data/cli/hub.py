@@ -93,6 +93,8 @@ def pull(
     for out in pulled.outs:
         print(f"{out}{': not what dvc.lock says' if out in pulled.foreign else ''}")
     print(f"{name}: {pulled.manifest.version}, commit {pulled.commit}")
+    if pulled.kept:
+        print(f"params.yaml: {', '.join(pulled.kept)} as they were here; their stages run again, or set them by hand")
     if pulled.foreign:
         revision = pulled.manifest.made_by.get("git_revision")
         print(f"dvc.lock here is of another run: take the version's by --settings, or its git revision {revision}")

@@ -54,7 +54,7 @@ def options_of(kind: type, *, without: Sequence[str] = ()) -> Callable[[Command]
 
 
 def _parameter(name: str, field: FieldInfo, option: str) -> inspect.Parameter:
-    kind, default = _plain(field.annotation), default_of(field)
+    kind, default = _plain(field), default_of(field)
     names = (option, f"--no-{option[2:]}") if kind is bool else (option,)
     declared = "/".join(names)
     if kind is str and default not in (None, MISSING) and not isinstance(default, str):
@@ -68,9 +68,12 @@ def _parameter(name: str, field: FieldInfo, option: str) -> inspect.Parameter:
     )
 
 
-def _plain(annotation: Any) -> Any:
+def _plain(field: FieldInfo) -> Any:
     """The type that the option has: a plain one or a choice; text for all that is parsed."""
+    annotation, default = field.annotation, default_of(field)
     choices = [a for a in _alternatives(annotation) if a is not types.NoneType]
+    if default is not None and types.NoneType in _alternatives(annotation):
+        return str  # so that it can be given as null
     if len(choices) == 1 and (choices[0] in PLAIN or typing.get_origin(choices[0]) is Literal):
         return choices[0]
     return str
@@ -84,7 +87,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _value(field: FieldInfo, value: Any, kind: type, name: str) -> Any:
-    if not isinstance(value, str) or _plain(field.annotation) is not str:
+    if not isinstance(value, str) or _plain(field) is not str:
         return value
     for annotation in _alternatives(field.annotation):
         try:
@@ -107,6 +110,8 @@ def _parsed(annotation: Any, text: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return [_parsed(inner[0], part.strip()) for part in text.split(",") if part]
     if annotation is types.NoneType:
+        if text == "null":
+            return None
         raise ValueError
     return text if annotation is str else annotation(text)
 

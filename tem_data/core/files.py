@@ -3,50 +3,137 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tem_data.core.errors import TemDataError
 
 PACKAGE = Path(__file__).parents[1]
+PATIENCE_S = 1.0
+DRAFT_ID = 8
+LEFT_BEHIND = re.compile(rf"\..+\.(lock|old|[0-9a-f]{{{DRAFT_ID}}}\.partial)", re.DOTALL)
+
+
+@contextmanager
+def locked(target: str | os.PathLike) -> Iterator[None]:
+    """Nobody else writes `target` meanwhile; what a killed process left beside it is put right first.
+
+    The same thread may lock it again. The operating system ends the lock with the process that holds it.
+    Raises TemDataError where another process is writing it, or it has no name of its own.
+    """
+    target = Path(target)
+    if target.name in ("", ".."):
+        raise TemDataError(f"{target}: expected the name of a new file or folder; give one within it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file = target.parent.resolve() / f".{target.name}.lock"
+    lock = FileLock(file, timeout=PATIENCE_S, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise TemDataError(
+            f"{target}: another process is writing it; wait until that has ended, or give another name"
+        ) from error
+    try:
+        if lock.lock_counter == 1:
+            _recover(target)
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            file.unlink(missing_ok=True)  # while it is held: who waits for it sees that, and makes a new one
+        lock.release()
 
 
 @contextmanager
 def atomic_write(target: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path for a file or folder; on success it replaces `target`, on error it goes.
 
-    Raises TemDataError where `target` has no name of its own.
+    Raises TemDataError as `locked` does.
     """
     target = Path(target)
-    if target.name in ("", ".."):
-        raise TemDataError(f"{target}: expected the name of a new file or folder; give one within it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.partial")
-    _remove(draft)
-    try:
-        yield draft
-        move(draft, target)
-    finally:
-        _remove(draft)
+    with locked(target):
+        draft = target.with_name(f".{target.name}.{secrets.token_hex(DRAFT_ID // 2)}.partial")
+        try:
+            yield draft
+            move(draft, target)
+        finally:
+            _remove(draft)
 
 
 def move(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Put a whole file or folder in the place of `target`, of which at no moment half is there."""
+    """Put a whole file or folder in the place of `target`, with the permissions that the umask gives.
+
+    It is on the disk before it gets the name, and what was there comes back where it cannot have it. Raises
+    TemDataError as `locked` does.
+    """
     target = Path(target)
-    if not target.is_dir() or target.is_symlink():
-        os.replace(source, target)
-        return
-    old = target.with_name(f".{target.name}.old")
-    _remove(old)
-    os.replace(target, old)
-    os.replace(source, target)
-    _remove(old)
+    with locked(target):
+        _settle(Path(source))
+        if target.is_dir() and not target.is_symlink():
+            try:
+                os.replace(target, _former(target))
+                os.replace(source, target)
+            finally:
+                _restore(target)
+        else:
+            os.replace(source, target)
+        _flush(target.parent)
+
+
+def _recover(target: Path) -> None:
+    _restore(target)
+    for draft in target.parent.glob(f".{glob.escape(target.name)}.{'?' * DRAFT_ID}.partial"):
+        _remove(draft)
+
+
+def _former(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _restore(target: Path) -> None:
+    """The former result comes back where nothing took its place; else it goes."""
+    if os.path.lexists(target):
+        _remove(_former(target))
+    elif _former(target).exists():
+        os.replace(_former(target), target)
+
+
+def _settle(source: Path) -> None:
+    """What killed writers left in it goes; the rest gets the permissions of the umask, and is brought to the disk.
+
+    Some libraries write their files for the owner alone.
+    """
+    for left in [path for path in source.rglob(".*") if LEFT_BEHIND.fullmatch(path.name)]:
+        _remove(left)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    for path in (source, *source.rglob("*")):
+        if not path.is_symlink():
+            inherited = path.stat().st_mode & stat.S_ISGID  # of a folder that a group shares
+            path.chmod((0o777 if path.is_dir() else 0o666) & ~umask | inherited)
+            _flush(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # not every file system can flush a folder
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
@@ -135,14 +222,18 @@ def work_folder(target: str | os.PathLike, settings: Any, *inputs: str | os.Path
 
     It lies in `.{target}.work` and belongs to these settings, the contents of
     these inputs, and this version of the package: what an earlier run with
-    others left behind is thrown away.
+    others left behind is thrown away. `target` is locked meanwhile; the
+    processes of one `accelerate launch` share the folder, and the main one
+    holds the lock.
     """
     target = Path(target)
-    folder = target.with_name(f".{target.name}.work") / fingerprint(settings, *inputs, *sorted(PACKAGE.rglob("*.py")))
-    for other in folder.parent.glob("*") if is_main_process() else ():
-        if other != folder:
-            shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    if is_main_process():
-        shutil.rmtree(folder.parent)
+    with locked(target) if is_main_process() else nullcontext():
+        inputs = (*inputs, *sorted(PACKAGE.rglob("*.py")))
+        folder = target.with_name(f".{target.name}.work") / fingerprint(settings, *inputs)
+        for other in folder.parent.glob("*") if is_main_process() else ():
+            if other != folder:
+                shutil.rmtree(other)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        if is_main_process():
+            shutil.rmtree(folder.parent)

@@ -16,6 +16,7 @@ from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
+from fvcore.common.config import BASE_KEY
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,6 +24,8 @@ from torch import nn
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 
+# What yaml, yacs and detectron2 raise for a configuration that is none.
+_FAULTS = (OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError, yaml.YAMLError)
 BASE = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
 
@@ -122,16 +125,7 @@ def load_detector(name_or_folder: str | os.PathLike) -> Detector:
         folder = _downloaded(str(name_or_folder))
     if not (folder / "model.safetensors").is_file():
         raise TemDataError(f"{folder} holds no model.safetensors; expected a folder written by train-detector")
-    cfg = get_cfg()
-    try:
-        cfg.merge_from_file(str(folder / "config.yaml"), allow_unsafe=False)
-    except (OSError, KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise TemDataError(
-            f"{folder / 'config.yaml'}: expected the file that train-detector wrote ({reason})"
-        ) from error
-    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build_model(cfg)
+    cfg, model = _received(folder / "config.yaml")
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (SafetensorError, RuntimeError) as error:
@@ -140,6 +134,27 @@ def load_detector(name_or_folder: str | os.PathLike) -> Detector:
             f"({str(error).splitlines()[0]}); train the detector again, or fetch it anew"
         ) from error
     return Detector(model.eval(), cfg, tuple(read_json(folder / "classes.json")))
+
+
+def _received(path: Path) -> tuple[CfgNode, nn.Module]:
+    """The configuration of a file that may be a stranger's, and its network: no other file or address is opened."""
+    cfg = get_cfg()
+    try:
+        # Not by merge_from_file, which fetches whatever `_BASE_` names.
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError(f"it holds a {type(settings).__name__}, not settings by name")
+        if BASE_KEY in settings:
+            raise ValueError(f"{BASE_KEY} names another file, {settings[BASE_KEY]!r}, which is refused")
+        if settings.get("VERSION", cfg.VERSION) != cfg.VERSION:
+            raise ValueError(f"it is of version {settings['VERSION']} of detectron2's settings, not {cfg.VERSION}")
+        cfg.merge_from_other_cfg(CfgNode(settings))
+        cfg.MODEL.WEIGHTS = ""
+        cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+        return cfg, build_model(cfg)
+    except _FAULTS as error:
+        reason = " ".join(str(error).split())
+        raise TemDataError(f"{path}: expected the file that train-detector wrote ({reason})") from error
 
 
 def _downloaded(name: str) -> Path:

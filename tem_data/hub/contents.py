@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import read_table
 from tem_data.core.places import CARDS, MICROGRAPHS, ROLES, SPLIT_TABLE, Cell
 from tem_data.core.schema import read_classes
 from tem_data.core.settings import SettingsFile
 from tem_data.download.manifest import PROVENANCE, README
-from tem_data.splits.table import members
+from tem_data.splits.table import members, read_splits
 from tem_data.study.arms import ARMS, StudySettings
 
 INDEX = f"{PROVENANCE}/rows.parquet"
@@ -87,7 +86,7 @@ def dataset_contents(project: str | os.PathLike, params: Mapping[str, Any]) -> C
     project = Path(project)
     contents = Contents("dataset", project / CARDS / "dataset.md")
     study = SettingsFile(params).read(StudySettings)
-    table = read_table(project / SPLIT_TABLE)
+    table = read_splits(project / SPLIT_TABLE)
     contents.add_rows(project, MICROGRAPHS, "experimental")
     contents.add(project, SPLIT_TABLE, "tables/splits.csv")
     contents.outs.append(SPLIT_TABLE)

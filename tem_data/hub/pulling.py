@@ -15,20 +15,23 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write
 from tem_data.download.fetching import NAME, fetch, reading, split_name
 from tem_data.download.manifest import MANIFEST, PROVENANCE, Manifest, file_of, read_manifest
-from tem_data.hub.provenance import LOCK, check_outs, keep_in_cache, uncommitted
+from tem_data.hub.provenance import check_outs, keep_in_cache, uncommitted
+from tem_data.hub.settings import SETTINGS, take_settings
 from tem_data.hub.versions import published_versions
-
-SETTINGS = ("params.yaml", LOCK)
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """What was put in its place; `foreign` are those that are not what dvc.lock of this project says."""
+    """What was put in its place; `foreign` are those that are not what dvc.lock of this project says.
+
+    `kept` are the settings that the version has otherwise, but that stay as they are here.
+    """
 
     manifest: Manifest
     commit: str
     outs: tuple[Path, ...]
     foreign: tuple[Path, ...]
+    kept: tuple[str, ...] = ()
 
 
 def pull(
@@ -42,8 +45,9 @@ def pull(
     """Put what `org/name[@version]` holds where the stages of `project` would have put it, every file verified.
 
     Without a version the newest one. `only` names outputs (`runs/1-10-1/ldm`) or folders of them; `settings` also
-    takes the version's params.yaml and dvc.lock. An output that is as dvc.lock says is added to DVC's cache, so that
-    its stage counts as run. `repo_type` is needed only where a dataset and a model share the name.
+    takes the version's params.yaml and dvc.lock, but for what starts commands (`launch`) or names places outside the
+    project. An output that is as dvc.lock says is added to DVC's cache, so that its stage counts as run. `repo_type`
+    is needed only where a dataset and a model share the name.
 
     Raises TemDataError where the Hub does not have it, a file is not what was published, no stage of the project makes
     such an output, or another one would be replaced without `replace`.
@@ -69,14 +73,15 @@ def pull(
     wanted += [f"{PROVENANCE}/{kept}" for kept in SETTINGS] if settings else []
     folder = fetch(f"{repository}@{commit}", sorted({_pattern(path) for path in wanted}), repo_type).folder
     placed = [Path(out) for out in outs]
+    kept: list[str] = []
     if settings:
-        _take_settings(project, folder / PROVENANCE, placed)
+        kept = take_settings(project, folder / PROVENANCE, placed)
     else:
         check_outs(project, placed)
     for out in tqdm(outs, "place", unit="output", delay=2):
         _place(project, out, manifest, folder)
     foreign = keep_in_cache(project, placed)
-    return Pulled(manifest, commit, tuple(placed), tuple(foreign))
+    return Pulled(manifest, commit, tuple(placed), tuple(foreign), tuple(kept))
 
 
 def _type_of(repository: str) -> str:
@@ -104,19 +109,6 @@ def _check_places(name: str, manifest: Manifest) -> None:
     for place in places:
         if Path(place).is_absolute() or ".." in Path(place).parts:
             raise TemDataError(f"{name}: {MANIFEST} names the place {place!r} outside the project; nothing was pulled")
-
-
-def _take_settings(project: Path, source: Path, outs: Sequence[Path]) -> None:
-    """Raises TemDataError, and leaves all as it was, where no stage of them makes one of the outputs."""
-    before = {kept: (project / kept).read_bytes() for kept in SETTINGS if (project / kept).is_file()}
-    for kept in SETTINGS:
-        shutil.copyfile(source / kept, project / kept)
-    try:
-        check_outs(project, outs)
-    except TemDataError:
-        for kept, content in before.items():
-            (project / kept).write_bytes(content)
-        raise
 
 
 def _pattern(path: str) -> str:

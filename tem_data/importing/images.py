@@ -15,22 +15,35 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def read_array(path: str | os.PathLike) -> np.ndarray:
-    """The picture as it is stored, `(height, width)`; colour as 8-bit grey. Raises OSError or ValueError."""
+    """The picture as it is stored, `(height, width)`; colour as 8-bit grey.
+
+    Raises OSError or ValueError if it cannot be decoded or a value is not finite.
+    """
     picture = _loaded(path)
-    return np.asarray(picture if picture.mode.startswith(("I", "F")) or picture.mode in "LP" else picture.convert("L"))
+    kept = picture.mode.startswith(("I", "F")) or picture.mode in "LP"
+    values = np.asarray(picture if kept else picture.convert("L"))
+    if lost := int((~np.isfinite(values)).sum()):
+        raise ValueError(f"{lost} pixels are infinite or not a number")
+    return values
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """A micrograph as `(height, width) uint8`; more than 8 bits are scaled from the 0.1–99.9 % percentiles.
 
-    Raises OSError or ValueError if it cannot be decoded.
+    These are of the finite pixels; +∞ becomes 255, −∞ and what is not a number 0.
+    Raises OSError or ValueError if it cannot be decoded or no pixel is finite.
     """
     picture = _loaded(path)
     if not picture.mode.startswith(("I", "F")):
         return np.asarray(picture.convert("L"))
     values = np.asarray(picture, np.float32)
-    low, high = np.nanpercentile(values, (0.1, 99.9))
-    return np.rint(np.nan_to_num((values - low) / max(high - low, 1e-6) * 255).clip(0, 255)).astype(np.uint8)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise ValueError("no finite grey level")
+    low, high = np.percentile(finite, (0.1, 99.9))
+    with np.errstate(over="ignore"):  # far beyond the percentiles
+        scaled = (values - low) / max(high - low, np.finfo(np.float32).tiny) * 255
+    return np.rint(np.nan_to_num(scaled).clip(0, 255)).astype(np.uint8)
 
 
 def _loaded(path: str | os.PathLike) -> Image.Image:

@@ -70,7 +70,9 @@ class ImportSettings:
     min_alignment: float | None = setting(
         3.5, "Labels that fit their image less are taken for another image's; null does not ask.", ge=0
     )
-    max_side: int | None = setting(None, "Larger micrographs are halved until no side is longer, px.", gt=0)
+    max_side: int | None = setting(
+        1024, "Larger micrographs are halved until no side is longer, px; null: never.", gt=0
+    )
     min_overlap: float = setting(
         0.08, "Share of a micrograph from which an overlap ties two into one scene.", gt=0, le=1
     )

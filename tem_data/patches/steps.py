@@ -6,13 +6,12 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from tem_data.core.files import read_table
 from tem_data.core.micrograph import Micrograph, count_by_class
 from tem_data.core.schema import count_rows, read_classes, read_dataset, write_dataset
 from tem_data.patches.copy_paste import copy_paste_patches
 from tem_data.patches.cutting import cut_roles
 from tem_data.patches.settings import CopyPasteSettings, PatchSettings
-from tem_data.splits.table import members
+from tem_data.splits.table import members, read_splits
 
 Path = str | os.PathLike
 
@@ -24,7 +23,7 @@ def cut_dataset(
 
     Raises TemDataError as `members` and `cut_roles` do.
     """
-    by_role = members(read_table(splits), split, size)
+    by_role = members(read_splits(splits), split, size)
     micrographs = {m.micrograph_id: m for m in read_dataset(dataset)}
     patches = cut_roles(micrographs.values(), by_role, seed=seed, **asdict(settings))
     title = f"Patches of {settings.size} px: split {split}, {size} training and validation micrographs."

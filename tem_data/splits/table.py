@@ -10,16 +10,42 @@ of n from training, so sizes nest.
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+import re
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tem_data.core.errors import TemDataError
+from tem_data.core.files import read_table
 from tem_data.core.places import ALL, ROLES
 
 VALIDATION_SHARE = 0.2
+WRITE_ANEW = "expected a table that `tem-data split` writes; write it anew"
+
+
+def read_splits(path: str | os.PathLike) -> list[dict[str, str]]:
+    """The rows of a split table, checked.
+
+    Raises TemDataError where it cannot be read, is empty or cut off, misses a column, or holds an unknown role, a rank
+    that is no positive whole number, a micrograph twice, or a scene in two roles.
+    """
+    rows = read_table(path)
+    if not rows:
+        raise TemDataError(f"{path}: holds no micrograph; {WRITE_ANEW}")
+    missing = [column for column in ("micrograph_id", "scene") if column not in rows[0]]
+    if not any(re.fullmatch(r"split\d+_role", column or "") for column in rows[0]):
+        missing.append("split1_role")
+    if missing:
+        raise TemDataError(f"{path}: has no column {', '.join(missing)}; {WRITE_ANEW}")
+    checked = []
+    for number, line in enumerate(rows, 2):
+        where = f"{path} row {number}"
+        if None in line or None in line.values() or not line["micrograph_id"]:
+            raise TemDataError(f"{where}: expected a micrograph_id and a cell for each column; {WRITE_ANEW}")
+        checked.append(line | _checked_line(line, where))
+    return check_splits(checked, str(path), first_row=2)
 
 
 def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], path: str) -> list[dict[str, str]]:
@@ -43,14 +69,22 @@ def given_splits(table: Sequence[Mapping[str, str]], scene: Mapping[str, str], p
         if len(rows[name]) > 2:
             raise TemDataError(f"{where}: {name!r} is there twice; expected one row a micrograph")
         rows[name] |= roles_and_ranks
+    if not numbers_of_splits(list(rows.values())):
+        raise TemDataError(f"{path}: gives no micrograph a role; expected train, validation or test in split1_role, …")
     return check_splits(list(rows.values()), path)
 
 
-def check_splits(rows: list[dict[str, str]], path: str) -> list[dict[str, str]]:
-    """The rows of a split table as they are. Raises TemDataError for a micrograph that is there twice, a cut scene."""
-    for name, times in Counter(row["micrograph_id"] for row in rows).items():
-        if times > 1:
-            raise TemDataError(f"{path}: {name!r} is there twice; expected one row a micrograph")
+def check_splits(rows: list[dict[str, str]], path: str, first_row: int | None = None) -> list[dict[str, str]]:
+    """The rows of a split table as they are. Raises TemDataError for a micrograph that is there twice, a cut scene.
+
+    The error names the row of a table that was read from a file, where its rows begin with `first_row`.
+    """
+    seen: set[str] = set()
+    for number, row in enumerate(rows, first_row or 0):
+        if row["micrograph_id"] in seen:
+            where = path if first_row is None else f"{path} row {number}"
+            raise TemDataError(f"{where}: {row['micrograph_id']!r} is there twice; expected one row a micrograph")
+        seen.add(row["micrograph_id"])
     for split in numbers_of_splits(rows):
         for cut in cut_scenes(rows, split):
             tied = [f"{r['micrograph_id']} ({r.get(f'split{split}_role')})" for r in rows if r["scene"] == cut]
@@ -82,7 +116,7 @@ def _checked_line(line: Mapping[str, str], where: str) -> dict[str, str]:
             raise TemDataError(f"{where}: {column} is {role!r}; expected one of {ROLES} or nothing")
     ranks = {k: v for k, v in line.items() if k.endswith("_rank")}
     for column, rank in ranks.items():
-        if rank and not rank.isdecimal():
+        if rank and not (rank.isdecimal() and int(rank)):
             raise TemDataError(f"{where}: {column} is {rank!r}; expected 1, 2, … or nothing")
     return roles | ranks
 

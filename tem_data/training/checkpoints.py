@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import read_json, write_json
+from tem_data.core.files import move, read_json, write_json
 
 Row = dict[str, float | str]
 History = list[Row]
@@ -75,7 +74,7 @@ class Checkpoints:
         if self.accelerator.is_main_process:
             torch.save({name: average.state_dict() for name, average in self.averages.items()}, draft / "averages.pt")
             write_json(draft / "history.json", {"identity": self.identity, "history": history})
-            os.replace(draft, target)
+            move(draft, target)
             for old in self.found()[: -self.total_limit]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()

@@ -19,6 +19,8 @@ from tem_data.core.micrograph import count_by_class, touches_edge
 from tem_data.core.schema import read_classes, read_dataset, write_dataset
 from tem_data.detection.model import Detector
 from tem_data.fidelity import adherence, judges, measuring
+from tem_data.simulation import micrographs
+from tests.helpers.processes import OF_THIS_CHECKOUT, ROOT
 from tests.helpers.toy_ldm import untrained
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
@@ -267,7 +269,35 @@ def test_a_comparison_that_stops_leaves_its_judges_and_no_report(run, judged, mo
     assert judged == [7, 7]
 
 
+def test_a_folder_is_of_the_command_that_came_first(run, monkeypatch):
+    """Also before it has written anything, and where the other would have been done in the meantime."""
+    command = [sys.executable, "-m", "tem_data.cli", "simulate", "-o", "out", "--count", "1", "--size-px", "64"]
+    others = []
+
+    def simulate(*settings):
+        others.append(subprocess.run(command, env=OF_THIS_CHECKOUT, capture_output=True, text=True))
+        return simulated(*settings)
+
+    simulated = micrographs.simulate
+    monkeypatch.setattr(micrographs, "simulate", simulate)
+    run("simulate", "-o", "out", "--count", 2, "--size-px", 64)
+    assert [(other.returncode, other.stdout) for other in others] == [(1, "")]
+    assert others[0].stderr.startswith("error: out: another process is writing it")
+    assert len(list(read_dataset("out"))) == 2 and [path.name for path in Path().iterdir()] == ["out"]
+    assert run("simulate", "-o", "new", "--count", "two") == 2
+    assert [path.name for path in Path().iterdir()] == ["out"]
+
+
 PARAMS = ("--params", "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "words", [("patch", "gone", "splits.csv", "-o", "x"), ("fit-shapes", "gone", "-o", "x", "--splits", "splits.csv")]
+)
+def test_a_micrograph_in_training_and_test_is_refused(run, words):
+    rows = ("m0,s0,train,1", "m1,s1,validation,1", "m0,s0,test,1")
+    Path("splits.csv").write_text("\n".join(("micrograph_id,scene,split1_role,split1_rank", *rows)))
+    assert run(*words) == "error: splits.csv row 4: 'm0' is there twice; expected one row a micrograph"
 
 
 @pytest.mark.parametrize(
@@ -309,7 +339,7 @@ def test_an_error_goes_to_stderr_without_a_traceback(tmp_path):
         [sys.executable, "-m", "tem_data.cli", "score", tmp_path / "gone.json", "b.json"],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

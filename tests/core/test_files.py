@@ -42,8 +42,9 @@ def test_a_failure_keeps_the_old_and_leaves_nothing(tmp_path, folder):
 def test_a_folder_takes_the_place_of_a_folder_and_of_what_a_killed_run_left(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/old").touch()
-    (tmp_path / ".out.partial").mkdir()
-    (tmp_path / ".out.partial/rest").touch()
+    for killed in (".out.0123abcd.partial", ".out.old"):
+        (tmp_path / killed).mkdir()
+        (tmp_path / killed / "rest").touch()
     with atomic_write(tmp_path / "out") as draft:
         draft.mkdir()
         (draft / "new").touch()

@@ -39,6 +39,7 @@ from tem_data.detection.prediction import predict_micrograph, predict_patches
 from tem_data.detection.training import batch_indices, detectron2_dict, train_detector
 from tem_data.scoring import best, labels_of, sweep
 from tem_data.scoring.coco import score_coco
+from tests.helpers.processes import permissions, umask
 
 CLASSES = ("square",)
 TINY = {
@@ -345,14 +346,73 @@ def test_a_saved_detector_finds_the_same(trained, tmp_path):
         load_detector(tmp_path)
 
 
-@pytest.mark.parametrize("yaml", ["A: !!python/object/apply:os.mkdir [{harm}]", "A: 3", "[", "VERSION: 99", None])
+def test_a_saved_detector_is_as_readable_as_other_files(tiny, tmp_path):
+    with umask(0o022):
+        save_detector(new_detector(tiny, CLASSES, None, 0), tmp_path / "detector")
+    assert permissions(tmp_path / "detector") == {(False, 0o644), (True, 0o755)}
+
+
+NOT_SETTINGS = ("", "- 1", "MODEL: 3", "MODEL: {{BACKBONE: 2020-01-01}}", "MODEL: {{META_ARCHITECTURE: None.such}}")
+
+
+@pytest.mark.parametrize(
+    "yaml", ["A: !!python/object/apply:os.mkdir [{harm}]", "A: 3", "[", "VERSION: 99", None, *NOT_SETTINGS]
+)
 def test_a_received_configuration_does_no_harm(tmp_path, yaml):
     (tmp_path / "model.safetensors").touch()
-    if yaml:
+    if yaml is not None:
         (tmp_path / "config.yaml").write_text(yaml.format(harm=tmp_path / "harm"))
     with pytest.raises(TemDataError, match="config.yaml: expected the file that train-detector wrote"):
         load_detector(tmp_path)
     assert not (tmp_path / "harm").exists()
+
+
+class Counted(BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"VERSION: 2")
+
+    do_HEAD = do_GET
+
+
+@pytest.fixture
+def address():
+    """A server on loopback that counts what it is asked for."""
+    Counted.asked = 0
+    with HTTPServer(("127.0.0.1", 0), Counted) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/x.yaml"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("place", ["{address}", "[{address}]", "{local}", "~/x.yaml", "x.yaml"])
+def test_a_received_configuration_opens_no_other_file_or_address(tmp_path, tiny, address, monkeypatch, place):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / "detector"
+    save_detector(new_detector(tiny, CLASSES, None, 0), folder)
+    for local in (tmp_path / "x.yaml", folder / "x.yaml"):
+        local.write_text("VERSION: 2")
+    base = f"_BASE_: {place.format(address=address, local=tmp_path / 'x.yaml')}\n"
+    config = folder / "config.yaml"
+    own = config.read_text()
+    for text in (base + own, base + "MODEL: {}", own.replace("MODEL:", f"MODEL:\n  {base}", 1)):
+        config.write_text(text)
+        with pytest.raises(TemDataError, match="config.yaml: expected the file that train-detector wrote.*_BASE_"):
+            load_detector(folder)
+    assert Counted.asked == 0
+
+
+def test_weights_that_a_received_configuration_names_are_not_fetched(tmp_path, tiny, address):
+    save_detector(new_detector(tiny, CLASSES, None, 0), tmp_path)
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace("WEIGHTS: ''", f"WEIGHTS: {address}"))
+    assert address in config.read_text()
+    assert load_detector(tmp_path).cfg.MODEL.WEIGHTS == "" and Counted.asked == 0
 
 
 # Whole micrographs

@@ -14,7 +14,7 @@ from tem_data.diffusion import autoencoder as autoencoder_module
 from tem_data.diffusion import grain, load_autoencoder, train_autoencoder
 from tem_data.diffusion.autoencoder import AutoencoderSettings, build_autoencoder, own_device, psnr, save_autoencoder
 from tem_data.training.loop import fit
-from tests.helpers.processes import Killed, contents, killer
+from tests.helpers.processes import Killed, contents, killer, permissions, umask
 from tests.helpers.toy_ldm import AUTOENCODER, toy, trained, untrained_autoencoder
 
 
@@ -133,6 +133,12 @@ def test_killed_autoencoder_training_ends_with_the_same_bytes(tmp_path, monkeypa
     train("killed")
     assert contents(tmp_path / "killed_saved") == contents(tmp_path / "whole_saved")
     assert {"config.json", "latents.json", "grain/config.json"} < set(contents(tmp_path / "whole_saved"))
+
+
+def test_a_saved_autoencoder_is_as_readable_as_other_files(tmp_path):
+    with umask(0o022):
+        save_autoencoder(untrained_autoencoder(), tmp_path / "ae")
+    assert permissions(tmp_path / "ae") == {(False, 0o644), (True, 0o755)}
 
 
 def test_saved_autoencoder_decodes_the_same(tmp_path):

@@ -175,6 +175,51 @@ def test_images_of_more_than_8_bits_and_of_colour_become_8_bit_grey(tmp_path):
     assert (read_image(tmp_path / "colour.png") == 77).all()
 
 
+def test_pixels_that_are_not_finite_do_not_change_the_others(tmp_path):
+    deep = np.linspace(1000, 3000, 64 * 64, dtype=np.float32).reshape(64, 64)
+    Image.fromarray(deep).save(tmp_path / "a.tif")
+    whole = read_image(tmp_path / "a.tif")
+    deep[0, :20], deep[1, :20], deep[2, :20] = np.inf, -np.inf, np.nan
+    Image.fromarray(deep).save(tmp_path / "a.tif")
+    image = read_image(tmp_path / "a.tif")
+    assert np.abs(image[3:].astype(int) - whole[3:]).max() <= 3 and image.std() > 60
+    assert [set(row[:20].tolist()) for row in image[:3]] == [{255}, {0}, {0}]
+
+
+def test_grey_levels_of_any_unit_are_scaled(tmp_path):
+    for scale in (1e-12, 1, 1e30):
+        Image.fromarray(np.linspace(0, scale, 64 * 64, dtype=np.float32).reshape(64, 64)).save(tmp_path / "a.tif")
+        assert np.abs(read_image(tmp_path / "a.tif") - np.linspace(0, 255, 64 * 64).reshape(64, 64)).max() < 2
+    Image.fromarray(np.full((8, 8), 7.0, np.float32)).save(tmp_path / "a.tif")
+    assert not read_image(tmp_path / "a.tif").any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_image_without_a_finite_pixel_cannot_be_read(tmp_path, value):
+    Image.fromarray(np.full((8, 8), value, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="no finite grey level"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("faulty", ["masks", "maps"])
+def test_a_mask_whose_values_are_not_finite_is_set_aside(tmp_path, faulty):
+    for folder in ("images", "masks", "maps"):
+        (tmp_path / folder).mkdir()
+    good = np.pad(np.full((4, 4), 1, np.float32), 8)
+    wrong = good.copy()
+    wrong[9, 9], wrong[0, 0] = np.nan, np.inf
+    for name in ("a", "b"):
+        Image.new("L", good.shape).save(tmp_path / "images" / f"{name}.png")
+        for folder in ("masks", "maps"):
+            content = wrong if (name, folder) == ("b", faulty) else good
+            Image.fromarray(content).save(tmp_path / folder / f"{name}.tif")
+    quarantine = Quarantine()
+    (table,) = read_masks(tmp_path / "masks", tmp_path / "images", {1: "x"}, quarantine, tmp_path / "maps")
+    assert table.file_name == "a.png" and [label.outline.mask.sum() for label in table.labels] == [16]
+    quarantine.write(tmp_path / "q.csv")
+    assert "b.tif,unreadable table,set aside,mask or map: 2 pixels are infinite" in (tmp_path / "q.csv").read_text()
+
+
 def test_calibration_that_fiji_wrote_into_a_tiff(tmp_path):
     picture = Image.new("L", (8, 8))
     for unit, resolution, expected in (("nm", 2.0, 0.5), ("\\u00B5m", 4000.0, 0.25), ("inch", 72.0, None)):

@@ -181,6 +181,9 @@ def test_unreadable_image(ellipses, tmp_path):
     (tmp_path / "images/b.png").write_bytes(b"no picture")
     micrographs, quarantine = import_micrographs(settings, progress=False)
     assert [m.micrograph_id for m in micrographs] == ["a"] and quarantine.counts()["unreadable image"] == 1
+    Image.fromarray(np.full((64, 64), np.nan, np.float32)).save(tmp_path / "images/b.png", "TIFF")
+    micrographs, quarantine = import_micrographs(settings, progress=False)
+    assert [m.micrograph_id for m in micrographs] == ["a"] and quarantine.counts()["unreadable image"] == 1
 
 
 @pytest.mark.parametrize(

@@ -188,14 +188,16 @@ def test_a_killed_comparison_of_pictures_leaves_nothing_half_written(project):
     kept = target.rename(target.with_name("kept"))
     command = [sys.executable, "-m", "pipelines.fidelity", "--split", "1", "--size", "4", "--run", "1"]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    begun, deadline = target.with_name(".fidelity.partial") / "adherence.csv", time.monotonic() + 120
-    while not begun.exists() and process.poll() is None and time.monotonic() < deadline:
+    begun, deadline = ".fidelity.*.partial/adherence.csv", time.monotonic() + 120
+    while not list(target.parent.glob(begun)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
-    assert begun.exists() and not target.exists()
+    (half,) = target.parent.glob(begun)
+    assert not target.exists()
     kept.rename(target)
-    shutil.rmtree(begun.parent)
+    shutil.rmtree(half.parent)
+    target.with_name(".fidelity.lock").unlink()
 
 
 def test_params_are_the_quick_profile(tmp_path):
