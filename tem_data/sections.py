@@ -77,10 +77,15 @@ def _lines(key: str, field: FieldInfo, commented: bool) -> list[str]:
         shown: Any = asdict(default)  # type: ignore[call-overload]
     else:
         shown = _plain(default)
-    value = yaml.safe_dump({key: shown}, default_flow_style=None, width=WIDTH, allow_unicode=True).rstrip()
+    value = f"{key}: {_flow(shown)}"
     mark = "# " if commented or default is MISSING else ""
     help_lines = textwrap.wrap(field.description or "", WIDTH - 4)
-    return [*(f"# {line}" for line in help_lines), *(mark + line for line in value.splitlines())]
+    return [*(f"# {line}" for line in help_lines), mark + value]
+
+
+def _flow(value: Any) -> str:
+    options = {"default_flow_style": True, "width": 10**6, "sort_keys": False, "allow_unicode": True}
+    return yaml.safe_dump([value], **options).strip()[1:-1]
 
 
 def _plain(value: Any) -> Any:

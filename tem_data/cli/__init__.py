@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tem_data.cli import compare, data, hub, masks, measure, models, score  # noqa: F401  (each adds its commands)
+from tem_data.cli import compare, data, hub, masks, measure, models, project, score  # noqa: F401  (each adds its commands)
 from tem_data.cli.app import STEPS, app
 from tem_data.core.errors import TemDataError
 

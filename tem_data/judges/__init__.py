@@ -1,0 +1,1 @@
+"""Judges of generated pairs: detectors that have not seen the scene they judge."""
