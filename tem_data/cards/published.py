@@ -39,7 +39,9 @@ def published_card(
     """
     card = RepoCard(text)
     if not VERSION.search(card.text):
-        raise TemDataError(f"cards/rendered: the {manifest.kind} card has no place for a version; run `dvc repro cards`")
+        raise TemDataError(
+            f"cards/rendered: the {manifest.kind} card has no place for a version; run `dvc repro cards`"
+        )
     for key, value in (head or {}).items():
         card.data[key] = value
     if INDEX in card.data:
@@ -88,6 +90,11 @@ def _section(repository: str, manifest: Manifest, about: str | None, configs: li
     template = markdown_templates(jinja2.PackageLoader("tem_data.cards")).get_template("version.md.jinja")
     splits = {config["config_name"]: [file["split"] for file in config["data_files"]] for config in configs}
     section = template.render(
-        kind=manifest.kind, repository=repository, about=about, manifest=manifest, changes=manifest.changes, splits=splits
+        kind=manifest.kind,
+        repository=repository,
+        about=about,
+        manifest=manifest,
+        changes=manifest.changes,
+        splits=splits,
     )
     return one_blank_line(section)

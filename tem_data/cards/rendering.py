@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from huggingface_hub.utils import validate_repo_id
 from tem_data.cards import tables
 from tem_data.cards.published import INDEX, licence, markdown_templates, one_blank_line
 from tem_data.cards.reproducing import command
-from tem_data.figures import F1_NAMES
-from tem_data.core.files import read_json, read_table
 from tem_data.cards.settings import CardSettings
+from tem_data.core.files import read_json, read_table
 from tem_data.core.settings import SettingsFile
+from tem_data.figures import F1_NAMES
 from tem_data.study.arms import ARMS
 from tem_data.study.report import gain_table
 

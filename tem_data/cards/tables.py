@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tem_data.core.errors import TemDataError
-from tem_data.figures import F1_NAMES
-from tem_data.core.places import Cell
 from tem_data.core.files import read_json, read_numbers
+from tem_data.core.places import Cell
+from tem_data.figures import F1_NAMES
 from tem_data.reports.page import cell as shown
 from tem_data.study.arms import ARMS, BASELINE
 

@@ -39,7 +39,7 @@ def test_every_number_of_the_committed_cards_is_one_of_the_committed_metrics():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     pool, runs = pool_of(ROOT / "results", params), len(params["study"]["runs"])
     for path in (ROOT / "cards/rendered").glob("*.md"):
-        assert unfounded(numbers_of(path.read_text(), [*params["classes"]], runs), pool) == [], path.name
+        assert unfounded(numbers_of(path.read_text(), [*params["import"]["classes"]], runs), pool) == [], path.name
 
 
 def test_a_number_that_somebody_typed_into_a_template_is_found(studies, tmp_path):
@@ -70,8 +70,8 @@ ALTERED = [
 def test_a_metric_that_changes_changes_the_cards_that_say_it(studies, tmp_path, file, path, changed):
     params, results, before = studies[0]
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
-    split, size, run = (params["study"][name][-1] for name in ("splits", "sizes", "runs"))
-    altered = tmp_path / file.format(cell=f"{split}-{size}-{run}", split_size=f"{split}-{size}")
+    cell, run = (params["study"][name][-1] for name in ("cells", "runs"))
+    altered = tmp_path / file.format(cell=f"{cell}-{run}", split_size=cell)
     content = read_json(altered)
     held = content
     for key in path[:-1]:
@@ -88,7 +88,10 @@ def table_of(card, *columns):
     for head, body in tables:
         names = [cell.strip() for cell in head.split("|")]
         if set(columns) <= set(names):
-            return [dict(zip(names, (cell.strip() for cell in line.split("|")[1:-1]))) for line in body.splitlines()]
+            return [
+                dict(zip(names, (cell.strip() for cell in line.split("|")[1:-1]), strict=True))
+                for line in body.splitlines()
+            ]
     raise AssertionError(f"no table of {columns}")
 
 
@@ -175,7 +178,7 @@ def test_headings_tables_and_code_stand_apart(studies):
     for card in studies[0][2].values():
         body = re.sub(r"```.*?```", "```", ModelCard(card).text, flags=re.DOTALL)
         lines = body.splitlines()
-        for before, line in zip(lines, lines[1:]):
+        for before, line in zip(lines, lines[1:], strict=True):
             starts = re.match(r"#|```|- \*\*What", line) or (line.startswith("|") and not before.startswith("|"))
             assert not starts or before == "", line
             assert not (before.startswith("|") and line and not line.startswith("|")), line
@@ -218,7 +221,7 @@ def test_a_study_without_generated_pairs_has_no_card_of_them(tmp_path):
     assert not re.search(
         "generated|LDM|GEN|synthetic", DatasetCard(cards["dataset.md"]).text.partition("## How to make")[0]
     )
-    (tmp_path / "runs").joinpath("-".join(str(params["study"][k][0]) for k in ("splits", "sizes", "runs"))).rename(
+    (tmp_path / "runs").joinpath("-".join(str(params["study"][k][0]) for k in ("cells", "runs"))).rename(
         tmp_path / "gone"
     )
     with pytest.raises(TemDataError, match="metrics.json is missing; run `dvc repro`"):
@@ -229,7 +232,7 @@ def test_what_small_data_cannot_tell_is_left_open(tmp_path):
     """Single scenes have no divisions, few pictures no KID and no neighbours, few tiles no AUC."""
     params = draw_study(tmp_path, 1)
     study = params["study"]
-    run = f"{study['splits'][0]}-{study['sizes'][0]}-{study['runs'][0]}"
+    run = f"{study['cells'][0]}-{study['runs'][0]}"
     for file, change in (
         ("fidelity.json", lambda f: f["pictures"].update(memorisation=None)),
         ("fidelity.json", lambda f: f["pictures"]["distances"].pop("kid")),
@@ -253,7 +256,7 @@ def test_what_small_data_cannot_tell_is_left_open(tmp_path):
 
 
 def _is_first(row, study):
-    return (row["split"], row["n"]) == (str(study["splits"][0]), str(study["sizes"][0]))
+    return f"{row['split']}-{row['n']}" == study["cells"][0]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def study(tmp_path_factory):
 
 
 def about_of(study):
-    return "split {splits[1]}, n = {sizes[1]}, run {runs[1]}".format_map(study)
+    split, size = study["cells"][-1].split("-")
+    return f"split {split}, n = {size}, run {study['runs'][1]}"
 
 
 def published(cards, kind, **more):
@@ -88,8 +89,8 @@ def test_the_first_version_changes_nothing(study):
     [
         ([("profile", "quick")], "-S profile=quick"),
         (
-            [("profile", "toy"), ("study.sizes", [4]), ("arms", "exp_copypaste")],
-            "-S profile=toy -S arms=exp_copypaste -S 'study.sizes=[4]'",
+            [("profile", "toy"), ("study.cells", ["1-4"]), ("arms", "exp_copypaste")],
+            """-S profile=toy -S arms=exp_copypaste -S 'study.cells=['"'"'1-4'"'"']'""",
         ),
         ([("profile", "fecral"), ("fecral", "/home/me/fecral")], "-S profile=fecral -S fecral=PATH_OF_FECRAL"),
         (

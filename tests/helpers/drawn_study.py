@@ -12,6 +12,7 @@ import yaml
 
 from tem_data.cards import render_cards
 from tem_data.core.files import write_json, write_table
+from tem_data.core.places import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
 ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN", "exp_gen_filtered": "EXP+GEN filtered", "exp_copypaste": "EXP+CP"}
@@ -26,13 +27,12 @@ def draw_study(results: Path, seed: int, runs: int = 3, **cards: str) -> dict[st
     rng = np.random.default_rng(seed)
     params = drawn_params(rng, runs) | {"cards": cards}
     study = params["study"]
-    for split in study["splits"]:
-        for size in study["sizes"]:
-            cell = results / "cells" / f"{split}-{size}"
-            write_json(cell / "patches.json", {role: drawn_role(rng) for role in ("train", "validation", "test")})
-            write_json(cell / "autoencoder.json", {"validation_psnr_db": rng.uniform(20, 40)})
-            for run in study["runs"]:
-                draw_run(results / "runs" / f"{split}-{size}-{run}", rng)
+    for key in study["cells"]:
+        cell = results / "cells" / key
+        write_json(cell / "patches.json", {role: drawn_role(rng) for role in ("train", "validation", "test")})
+        write_json(cell / "autoencoder.json", {"validation_psnr_db": rng.uniform(20, 40)})
+        for run in study["runs"]:
+            draw_run(results / "runs" / f"{key}-{run}", rng)
     draw_gains(results / "study/gains.csv", study, rng)
     imported = {name: count(rng) for name in ("micrographs", "scenes", "uncalibrated")}
     imported |= {"quarantine": {"clipped": count(rng), "no axes": count(rng)}, "defects": by_class(rng, count)}
@@ -55,9 +55,12 @@ def render(results: Path, params: dict[str, Any], templates: Path = TEMPLATES) -
 def drawn_params(rng: np.random.Generator, runs: int) -> dict[str, Any]:
     params = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
     numbers = ([int(k) for k in rng.choice(np.arange(2, 90), n, replace=False)] for n in (2, 2, runs))
-    params["study"] = dict(zip(("splits", "sizes", "runs"), numbers, strict=True)) | {"arms": [*ARMS]} | ADDED
-    params |= {"classes": {name: [name] for name in CLASSES}, "ignored": {"unsure": ["unsure"]}, "profile": "quick"}
-    params["import"]["source"] = "builtin"
+    splits, sizes, numbered = numbers
+    cells = [f"{split}-{size}" for split in splits for size in sizes]
+    params["study"] = {"cells": cells, "runs": numbered, "arms": [*ARMS]} | ADDED
+    params["profile"] = "quick"
+    params["import"] |= {"source": "builtin", "classes": {name: [name] for name in CLASSES}}
+    params["import"]["ignored"] = {"unsure": ["unsure"]}
     params["evaluate"]["iou"], params["filter"]["quantile"] = (round(share(rng), 4) for _ in range(2))
     params["patch"]["size"] = count(rng)
     return params
@@ -106,8 +109,8 @@ def draw_gains(path: Path, study: dict[str, Any], rng: np.random.Generator) -> N
     rows = [
         {"split": split, "size": size, "baseline": "EXP", "arm": ARMS[arm], "score": score, "pairs": len(study["runs"])}
         | {name: rng.uniform(-0.9, 0.9) for name in columns}
-        for size in study["sizes"]
-        for split in ("all", *study["splits"])
+        for size in dict.fromkeys(Cell.named(key).size for key in study["cells"])
+        for split in ("all", *dict.fromkeys(Cell.named(key).split for key in study["cells"]))
         for arm in study["added"]
         for score in ("f1_hm", "f1_detect", "f1_class")
     ]

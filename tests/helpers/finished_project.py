@@ -23,8 +23,7 @@ CELL = Cell(1, 4, 1)
 CLASSES = Classes(("111", "bdot"), ("ambiguous",))
 ROLES = ("train",) * 4 + ("validation",) + ("test",) * 2
 STUDY = {
-    "splits": [1],
-    "sizes": [4],
+    "cells": ["1-4"],
     "runs": [1],
     "arms": ["exp", "exp_gen", "exp_gen_filtered"],
     "added": ["exp_gen", "exp_gen_filtered"],

@@ -50,7 +50,7 @@ def project(tmp_path_factory) -> Path:
         shutil.copy(ROOT / name, folder / name)
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {name: stages[name] for name in STAGES}}))
-    overrides = ["profile=toy", "study.sizes=[4]", "study.runs=[1]"]
+    overrides = ["profile=toy", "study.cells=[1-4]", "study.runs=[1]"]
     compose_and_dump(folder / "params.yaml", str(ROOT / "conf"), None, "config", "", overrides)
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "repro")

@@ -116,7 +116,7 @@ def test_places_within_the_project_and_names_on_the_hub_are_taken(project, recei
 
 @pytest.mark.parametrize("value", ["1; touch hacked", "$(touch hacked)", "../../x", "a b", -1, {"a;b": 1}])
 def test_what_would_go_into_a_command_is_refused(project, received, value):
-    params_of(received, launch=LAUNCH, study=PARAMS["study"] | {"splits": [1, value]})
+    params_of(received, launch=LAUNCH, study=PARAMS["study"] | {"cells": ["1-4", value]})
     before = contents(project)
     with pytest.raises(TemDataError, match="params.yaml: study goes into commands"):
         take_settings(project, received, [MICROGRAPHS])

@@ -50,7 +50,7 @@ def project(tmp_path_factory) -> Path:
     for name in ("tem_data", "pipelines", "cards/templates", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "dvc.yaml", folder)
-    compose(folder / "params.yaml", "profile=toy", "study.sizes=[4]", "study.runs=[1]")
+    compose(folder / "params.yaml", "profile=toy", "study.cells=[1-4]", "study.runs=[1]")
     assert run(folder, "dvc", "init", "--no-scm", "-q").returncode == 0
     done = run(folder, "dvc", "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -168,7 +168,7 @@ def test_kill_9_and_again_gives_the_same_bytes(project, module, output, progress
     target = project / "runs" / CELL / output
     uninterrupted = contents(target)
     shutil.rmtree(target)
-    command = [sys.executable, "-m", f"pipelines.{module}", "--split", "1", "--size", "4", "--run", "1"]
+    command = [sys.executable, "-m", f"pipelines.{module}", CELL]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     work = target.with_name(f".{target.name}.work")
     deadline = time.monotonic() + 120
@@ -186,7 +186,7 @@ def test_kill_9_and_again_gives_the_same_bytes(project, module, output, progress
 def test_a_killed_comparison_of_pictures_leaves_nothing_half_written(project):
     target = project / "runs" / CELL / "fidelity"
     kept = target.rename(target.with_name("kept"))
-    command = [sys.executable, "-m", "pipelines.fidelity", "--split", "1", "--size", "4", "--run", "1"]
+    command = [sys.executable, "-m", "pipelines.fidelity", CELL]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     begun, deadline = ".fidelity.*.partial/adherence.csv", time.monotonic() + 120
     while not list(target.parent.glob(begun)) and process.poll() is None and time.monotonic() < deadline:
@@ -223,7 +223,7 @@ def test_dag_of_the_paper_profile_holds_every_cell(project, tmp_path):
 
 def test_a_study_is_extended_by_what_is_new_alone(project):
     """Last, as it changes the project: another run, without the arm that needs the LDM."""
-    compose(project / "params.yaml", "profile=toy", "study.sizes=[4]", "study.runs=[1,2]", "arms=exp_copypaste")
+    compose(project / "params.yaml", "profile=toy", "study.cells=[1-4]", "study.runs=[1,2]", "arms=exp_copypaste")
     done = run(project, "dvc", "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     ran = re.findall("Running stage '(.*)'", done.stdout)

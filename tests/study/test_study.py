@@ -12,7 +12,7 @@ from tem_data.core.schema import Classes
 from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, measure
 from tem_data.scoring import Rule
 from tem_data.scoring.evaluation import evaluate
-from tem_data.study.arms import ARMS, check_arms
+from tem_data.study.arms import ARMS, StudySettings
 from tem_data.study.report import draw_study, gain_table, verdict, write_study_report
 from tem_data.study.run_report import draw_run, read_run_report, write_run_report
 from tem_data.study.tables import HEADLINE, details, gains, headline, read_runs, sweep_rows
@@ -20,7 +20,7 @@ from tem_data.study.tables import HEADLINE, details, gains, headline, read_runs,
 CLASSES = Classes(("111", "bdot"), ("ambiguous",))
 SIDE = 64
 ADDED = {"added": ["exp_copypaste"], "generated": [], "copy_paste": ["exp_copypaste"]}
-STUDY = {"splits": [1], "sizes": [4], "runs": [1, 2], "arms": ["exp", "exp_copypaste"], **ADDED}
+STUDY = StudySettings(cells=["1-4"], runs=[1, 2], arms=["exp", "exp_copypaste"], **ADDED)
 
 
 def tiles(seed, micrographs):
@@ -130,22 +130,22 @@ def test_a_study_of_several_splits_has_a_row_for_each_and_for_all(results):
 
 def test_a_run_that_is_missing_or_an_arm_that_is_unknown_is_named(results):
     with pytest.raises(TemDataError, match="1-4-3/exp/evaluation.json is missing"):
-        read_runs(results, STUDY | {"runs": [1, 3]})
+        read_runs(results, replace(STUDY, runs=[1, 3]))
     for arms in (["exp_copypaste"], ["exp"], ["exp", "exp_copypaste", "exp_gen"]):
         with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
-            read_runs(results, STUDY | {"arms": arms})
+            replace(STUDY, arms=arms)
 
 
 def test_only_generated_pairs_are_filtered():
     lists = {"arms": ["exp", "exp_gen_filtered"], "added": ["exp_gen_filtered"], "filtered": ["exp_gen_filtered"]}
     with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
-        check_arms(lists | {"generated": [], "copy_paste": []})
+        StudySettings(**lists, generated=[], copy_paste=[])
     both = {"arms": ["exp", "exp_gen", "exp_gen_filtered"], "added": ["exp_gen", "exp_gen_filtered"]}
-    check_arms(lists | both | {"generated": ["exp_gen"], "copy_paste": []})
+    StudySettings(**(lists | both), generated=["exp_gen"], copy_paste=[])
 
 
 def test_the_baseline_alone_is_a_study_too(results, tmp_path):
-    runs = read_runs(results, STUDY | {"arms": ["exp"], "added": [], "copy_paste": []})
+    runs = read_runs(results, replace(STUDY, arms=["exp"], added=[], copy_paste=[]))
     assert gains(runs) == []
     captions = draw_study([r.scores for r in runs], [], tmp_path)
     assert list(captions) == ["scores"]
@@ -156,7 +156,7 @@ def test_the_baseline_alone_is_a_study_too(results, tmp_path):
 def test_the_report_of_a_run_shows_every_arm_and_figure(results, tmp_path):
     folder = tmp_path / "figures"
     folder.mkdir()
-    arms = STUDY["arms"]
+    arms = STUDY.arms
     run = read_run_report(results / "runs/1-4-1", results / "kept/1-4-1", arms, tiles(2, 6), "Split 1, <n> = 4")
     captions = draw_run(run, folder)
     assert {p.stem for p in folder.iterdir()} == set(captions)
