@@ -33,9 +33,6 @@ class SplitSettings:
         "table: file_name, split1_role, split1_rank, … leave_one_group_out: file_name and the column of groups; the "
         "calibration table will do.",
     )
-    watch: str = setting(
-        "data/micrographs", "Name `table` here too, and DVC splits again when it changes.", stage_only=True
-    )
     group: str = setting(
         "specimen",
         "leave_one_group_out: a column of `table`, or without one specimen, nm_per_px, thickness_nm or origin.",
@@ -52,6 +49,9 @@ class SplitSettings:
         ge=0,
     )
     seed: int = setting(0, "The same seed gives the same splits.", ge=0)
+    watch: str = setting(
+        "data/micrographs", "Name `table` here too, and DVC splits again when it changes.", stage_only=True
+    )
 
 
 def make_splits(settings: SplitSettings, micrographs: Iterable[Micrograph]) -> list[dict[str, str]]:

@@ -95,9 +95,9 @@ def test_the_first_version_changes_nothing(study):
         ([("profile", "fecral"), ("fecral", "/home/me/fecral")], "-S profile=fecral -S fecral=PATH_OF_FECRAL"),
         (
             [("profile", "quick"), ("import.images", "my data/it's"), ("masks.angle", "true"), ("masks.empty", None)]
-            + [("detector.config", {"MODEL.FPN.OUT_CHANNELS": 64}), ("+masks.class_density.100", 2)],
+            + [("+detector.config", {"MODEL.FPN.OUT_CHANNELS": 64}), ("+masks.class_density.100", 2)],
             "-S profile=quick -S import.images=PATH_OF_IMAGES -S +masks.class_density.100=2 "
-            """-S 'masks.angle='"'"'true'"'"'' -S 'detector.config={MODEL.FPN.OUT_CHANNELS:64}'""",
+            """-S 'masks.angle='"'"'true'"'"'' -S '+detector.config={MODEL.FPN.OUT_CHANNELS:64}'""",
         ),
     ],
 )

@@ -156,12 +156,25 @@ def test_the_steps_that_need_no_network_follow_each_other(run):
     assert len(fitted["fields"]) == 4 and fitted["unit"] == "nm"
     assert {field["micrograph_id"] for field in fitted["fields"]} >= trained_on
 
-    run("sample-masks", "shapes.json", "-o", "masks", "--count", 3, "--size", 32, "--seed", 5)
+    run("sample-masks", "shapes.json", "-o", "masks", "--count", 3, "--size-px", 32, "--seed", 5)
     masks = list(read_dataset("masks", "train"))
     assert [m.micrograph_id for m in masks] == [f"sim-5-00000{i}" for i in range(3)]
     assert read_classes("masks").names == tuple(fitted["classes"]) and count_by_class(masks)
 
-    run("sample-masks", "shapes.json", "-o", "all", "--count", 3, "--size", 32, "--seed", 5, "--min-area-px", 32**2 + 1)
+    run(
+        "sample-masks",
+        "shapes.json",
+        "-o",
+        "all",
+        "--count",
+        3,
+        "--size-px",
+        32,
+        "--seed",
+        5,
+        "--min-area-px",
+        32**2 + 1,
+    )
     for mask in read_dataset("all", "train"):
         assert [d.ignore for d in mask.defects] == [touches_edge(d, mask.shape) for d in mask.defects]
 

@@ -11,6 +11,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph, class_mask, defect_from_ellipse, defect_from_mask, instance_map
 from tem_data.core.schema import read_dataset
 from tem_data.importing.micrographs import import_micrographs
+from tem_data.importing.settings import ImportSettings
 from tem_data.masks.sampler import BLOCK, MaskSampler
 from tem_data.masks.settings import MaskSettings
 from tem_data.masks.shapes import ClassShapes, Field, Shapes, fit_shapes, save_shapes
@@ -300,7 +301,7 @@ def test_seeds_and_indices_below_zero_are_refused():
 def test_the_command_takes_every_control(tmp_path):
     save_shapes(TWO, tmp_path / "shapes.json")
     asked = (
-        "--size 64 --count 3 --seed 2 --nm-per-px 0.25 --density 2 --class-density loop=3,dot=0 --class-size loop=2 "
+        "--size-px 64 --count 3 --seed 2 --nm-per-px 0.25 --density 2 --class-density loop=3,dot=0 --class-size loop=2 "
     )
     asked += "--angle 90 --min-size 9 --max-size 11 --empty 0 --overlap forbidden"
     out = CliRunner().invoke(
@@ -337,12 +338,12 @@ def test_real_outlines_are_drawn_where_ellipses_would_not_do():
 def test_another_material_runs_by_configuration(shared):
     folder = shared / "data/loops_316l"
     micrographs, _ = import_micrographs(
-        {
-            "source": "coco",
-            "images": str(folder / "images"),
-            "annotations": str(folder / "annotations.json"),
-            "classes": {"hcloop": ["hcloop"]},
-        }
+        ImportSettings(
+            source="coco",
+            images=str(folder / "images"),
+            annotations=str(folder / "annotations.json"),
+            classes={"hcloop": ["hcloop"]},
+        )
     )
     fitted = fit_shapes(micrographs, ["hcloop"], 0.8)
     assert fitted.unit == "px" and len(fitted.classes["hcloop"].major) > 100

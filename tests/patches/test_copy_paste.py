@@ -216,11 +216,8 @@ def test_command_and_stage_write_the_same_dataset(tmp_path, monkeypatch, capsys)
 
     monkeypatch.chdir(tmp_path)
     write_dataset("data/1-10/patches", {"train": many()}, CLASSES)
-    classes = {"classes": {c: [c] for c in CLASSES.names}, "ignored": {c: [c] for c in CLASSES.ignored}}
-    arms = {"arms": ["exp", "exp_copypaste"], "added": ["exp_copypaste"], "copy_paste": ["exp_copypaste"]}
-    params = {"copy_paste": {"per_patch": 0.5}, "study": arms | {"generated": []}, **classes}
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    monkeypatch.setattr(sys, "argv", ["stage", "--split", "1", "--size", "10", "--run", "2"])
+    Path("params.yaml").write_text(yaml.safe_dump({"copy_paste": {"per_patch": 0.5}}))
+    monkeypatch.setattr(sys, "argv", ["stage", "1-10-2"])
     runpy.run_module("pipelines.copy_paste", run_name="__main__")
     words = ["copy-paste", "data/1-10/patches", "--out", "x", "--count", "6", "--seed", "2010010"]
     monkeypatch.setattr(sys, "argv", ["tem-data", *words])

@@ -312,8 +312,8 @@ def test_settings_choose_the_scheme(tmp_path):
     "chosen, said",
     [
         ({"scheme": "by_image"}, "split.scheme.*'by_image'"),
-        ({"scheme": "table"}, "split.table: scheme `table` needs"),
-        ({"table": "splits.csv"}, "split.table: scheme `random` does not use splits.csv"),
+        ({"scheme": "table"}, "split.table: .*the scheme `table` needs"),
+        ({"table": "splits.csv"}, "split.table: the scheme `random` does not use splits.csv"),
         ({"count": 0}, "split.count"),
         ({"scheme": "k_fold", "count": 3, "validation": 0}, "split.validation"),
         ({"scheme": "leave_one_group_out"}, "all micrographs are of one group"),

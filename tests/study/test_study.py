@@ -20,7 +20,7 @@ from tem_data.study.tables import HEADLINE, details, gains, headline, read_runs,
 CLASSES = Classes(("111", "bdot"), ("ambiguous",))
 SIDE = 64
 ADDED = {"added": ["exp_copypaste"], "generated": [], "copy_paste": ["exp_copypaste"]}
-STUDY = StudySettings(cells=["1-4"], runs=[1, 2], arms=["exp", "exp_copypaste"], **ADDED)
+STUDY = StudySettings(cells=["1-4"], runs=[1, 2], arms=["exp", "exp_copypaste"], filtered=[], **ADDED)
 
 
 def tiles(seed, micrographs):
