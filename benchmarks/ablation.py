@@ -22,10 +22,10 @@ from tem_data.core.places import Cell
 from tem_data.core.schema import read_classes, read_dataset
 from tem_data.diffusion import MaskToMicrographPipeline, load_autoencoder, train_ldm
 from tem_data.diffusion.conditioning import Conditioning
-from tem_data.diffusion.datasets import conditioning_of, read_pairs
+from tem_data.diffusion.steps import conditioning_of, read_pairs
 from tem_data.fidelity.adherence import Adherence, judge, paired_difference, panel_of
 from tem_data.fidelity.comparison import compare_pictures
-from tem_data.fidelity.judges import load_judges
+from tem_data.judges.judges import load_judges
 from tem_data.scoring.evaluation import read_evaluation
 from tem_data.training.loop import evenly_spaced
 

@@ -48,7 +48,7 @@ def published_card(
         card.data[INDEX] = _own_results(card.data[INDEX], about or "", repository)
     section = _section(repository, manifest, about, card.data.get("configs", []))
     for place, words in ((VERSION, section), (LICENCE, licence(card.data.get("license")))):
-        card.text = place.sub(lambda _: words, card.text)
+        card.text = place.sub(lambda _, words=words: words, card.text)
     card.text = with_figures(card.text, figures or {})
     return str(card)
 

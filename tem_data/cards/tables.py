@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -216,7 +217,7 @@ def size_category(rows: int) -> str:
     bounds = [(10**k, f"{10 ** (k % 3)}{'KMBT'[k // 3 - 1]}") for k in range(3, 13)]
     if rows < bounds[0][0]:
         return f"n<{bounds[0][1]}"
-    for (_, low), (most, high) in zip(bounds, bounds[1:]):
+    for (_, low), (most, high) in itertools.pairwise(bounds):
         if rows < most:
             return f"{low}<n<{high}"
     return f"n>{bounds[-1][1]}"

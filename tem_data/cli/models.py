@@ -107,8 +107,8 @@ def predict(
     With --truth, `tem-data score TRUTH OUT` compares them, image by image.
     """
     from tem_data.detection.folders import predict_folder
-    from tem_data.detection.model import find_detector
+    from tem_data.detection.model import load_detector
 
-    counts = predict_folder(find_detector(detector), images, out, tile, threshold, pictures, max_side, truth)
+    counts = predict_folder(load_detector(detector), images, out, tile, threshold, pictures, max_side, truth)
     for name, found in counts.items():
         print(f"{name}: {found}")

@@ -23,7 +23,7 @@ import numpy as np
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.detection.prediction import predict_patches
-from tem_data.fidelity.judges import Judge
+from tem_data.judges.judges import Judge
 from tem_data.scoring import Counts, Rule, Scores, best, count_images, score_images
 from tem_data.scoring.evaluation import compare_tiles
 from tem_data.scoring.scores import scores_of, total

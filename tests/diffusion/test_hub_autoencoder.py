@@ -8,7 +8,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph
 from tem_data.core.schema import Classes, read_dataset, write_dataset
 from tem_data.diffusion import load_autoencoder
-from tem_data.diffusion.datasets import generate_pairs
+from tem_data.diffusion.steps import generate_pairs
 from tests.helpers.toy_ldm import untrained
 
 

@@ -28,7 +28,7 @@ from tem_data.fidelity.filtering import (
     read_adherence,
     smoothed,
 )
-from tem_data.fidelity.judges import Judge, folds_of, load_judges, save_judges, train_judges
+from tem_data.judges.judges import Judge, folds_of, load_judges, save_judges, train_judges
 from tem_data.scoring import Rule
 
 CLASSES = ("square", "disc")
@@ -125,7 +125,7 @@ def test_no_judge_is_trained_on_a_scene_of_its_fold(monkeypatch, tmp_path):
         given_to.append((patches, seed))
         return Detector({}, None, tuple(classes)), []
 
-    monkeypatch.setattr("tem_data.fidelity.judges.train_detector", train)
+    monkeypatch.setattr("tem_data.judges.judges.train_detector", train)
     judges = train_judges(PATCHES, CLASSES, SHORT, folds=3, seed=1, work=tmp_path)
     assert [j.seen for j in judges] == [{p.scene_name for p in patches} for patches, _ in given_to]
     shown = Counter(p.micrograph_id for patches, _ in given_to for p in patches)

@@ -19,7 +19,7 @@ from tem_data.core.micrograph import Micrograph
 from tem_data.core.schema import Classes, read_dataset, write_dataset
 from tem_data.detection.model import detector_config, load_detector, new_detector, save_detector
 from tem_data.diffusion import MaskToMicrographPipeline
-from tem_data.diffusion.datasets import find_ldm, load_pipeline
+from tem_data.diffusion.steps import find_ldm, load_pipeline
 from tem_data.download.fetching import fetch, split_name
 from tem_data.download.manifest import MANIFEST, Manifest, file_of
 from tests.detection.test_detection import CLASSES, SHORT
@@ -336,7 +336,7 @@ def test_train_ldm_takes_an_autoencoder_of_a_revision(monkeypatch, command, tmp_
         asked.append((settings["pretrained"], settings["revision"]))
         raise TemDataError("stopped")
 
-    monkeypatch.setattr("tem_data.diffusion.datasets.autoencoder_for", stop)
+    monkeypatch.setattr("tem_data.diffusion.steps.autoencoder_for", stop)
     (tmp_path / "params.yaml").write_text("{autoencoder: {revision: of another}, ldm: {}}")
     (tmp_path / "org/here@v1").mkdir(parents=True)
     for name in ("org/vae@v1.0.0", "org/vae", "org/here@v1"):

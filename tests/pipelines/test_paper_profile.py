@@ -13,7 +13,7 @@ from tem_data.detection.model import DetectorSettings, detector_config, new_dete
 from tem_data.detection.training import train_detector
 from tem_data.diffusion import Autoencoder, grain, train_ldm
 from tem_data.diffusion.conditioning import Conditioning, ImageMaskPairs
-from tem_data.diffusion.datasets import conditioning_of
+from tem_data.diffusion.steps import conditioning_of
 from tem_data.patches.cutting import tiles
 from tem_data.simulation.micrographs import simulate
 from tests.pipelines.test_chain import compose

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import PartialState
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import atomic_write, fingerprint, is_main_process
+from tem_data.core.files import atomic_write, fingerprint, is_main_process, move, work_folder
 from tem_data.core.micrograph import Micrograph, class_mask, instance_map
 from tem_data.core.schema import count_rows, read_classes, read_dataset, write_readme, write_shard
-from tem_data.core.settings import read_settings
-from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, train_autoencoder
+from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, psnr, save_autoencoder, train_autoencoder
 from tem_data.diffusion.conditioning import Conditioning, ImageMaskPairs, instance_edges
 from tem_data.diffusion.denoiser import train_ldm
-from tem_data.diffusion.generation import GenerationRequest, GenerationSettings, generate
+from tem_data.diffusion.generation import GenerationRequest, generate
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
 from tem_data.diffusion.samples import SampleSheets
+from tem_data.diffusion.settings import AutoencoderSettings, GenerationSettings, LDMSettings
 from tem_data.training.loop import History
 from tem_data.training.tracking import TRACKERS
 
 SAMPLES = "samples"
+Folder = str | os.PathLike
 
 
-def read_pairs(patches: str | os.PathLike, split: str) -> ImageMaskPairs:
+def read_pairs(patches: Folder, split: str) -> ImageMaskPairs:
     """The images of a split and what they show.
 
     Raises TemDataError if the split is absent or one of its patches has no image.
@@ -58,34 +58,65 @@ def conditioning_of(patch: Micrograph, names: Sequence[str]) -> Conditioning:
     return Conditioning(class_mask(shown, names, patch.shape), edges, np.float32(patch.nm_per_px or np.nan))
 
 
-def autoencoder_for(
-    patches: str | os.PathLike, settings: Mapping[str, Any], seed: int, work: str | os.PathLike
-) -> Autoencoder:
-    """The autoencoder that `settings.pretrained` names, or one trained on the training patches.
+def train_autoencoder_on(patches: Folder, out: Folder, settings: AutoencoderSettings, seed: int) -> None:
+    """Write to `out` the autoencoder that `settings.pretrained` names, or one trained on the training patches.
 
-    `settings` are `pretrained`, `revision` and the keys of AutoencoderSettings.
+    Latents are standardised and grain is fitted on the training patches. An
+    interrupted training resumes. Raises TemDataError as `load_autoencoder` and
+    `train_autoencoder` do.
     """
-    settings = dict(settings)
-    pretrained, revision = settings.pop("pretrained"), settings.pop("revision")
-    images = read_pairs(patches, "train").images
-    if pretrained:
-        return load_autoencoder(pretrained, revision).measured(images, seed)
-    return train_autoencoder(images, read_pairs(patches, "validation").images, settings, work, seed)[0]
+    with work_folder(out, [settings, seed], patches) as work:
+        images = read_pairs(patches, "train").images
+        if settings.pretrained:
+            autoencoder = load_autoencoder(settings.pretrained, settings.revision).measured(images, seed)
+        else:
+            print(f"autoencoder: {settings.steps} steps of {settings.batch_size} of {len(images)} patches")
+            held_out = read_pairs(patches, "validation").images
+            autoencoder, _ = train_autoencoder(images, held_out, settings, work, seed)
+        if is_main_process():
+            save_autoencoder(autoencoder, out)
+    print(f"{out}: an autoencoder, {autoencoder.factor} px a latent px, {autoencoder.latent_channels} channels")
+
+
+def validation_psnr(autoencoder: Folder, patches: Folder) -> float:
+    """Of the validation patches through the autoencoder in a folder, dB."""
+    model, images = load_autoencoder(autoencoder), read_pairs(patches, "validation").images
+    return psnr(images, model.decode(model.encode(images)))
+
+
+def train_ldm_on(patches: Folder, autoencoder: Folder, out: Folder, settings: LDMSettings, seed: int) -> History:
+    """Train a denoiser on the latents of the training patches, and write the pipeline to `out`.
+
+    `autoencoder` is a folder. Sample sheets and logs go to `{out}_training`. An
+    interrupted training resumes. Returns the losses. Raises TemDataError as
+    `train_ldm` does.
+    """
+    with work_folder(out, [settings, seed], patches, autoencoder) as work:
+        pipeline, history = ldm_for(patches, load_autoencoder(autoencoder), settings, seed, work)
+        if is_main_process():
+            save_ldm(pipeline, work, out)
+    print(f"{out}: a latent diffusion model of {', '.join(pipeline.class_names)}")
+    return history
+
+
+def train_autoencoder_and_ldm_on(
+    patches: Folder, out: Folder, autoencoder: AutoencoderSettings, ldm: LDMSettings, seed: int
+) -> History:
+    """Train both, one after the other, and write the pipeline, which holds the autoencoder, to `out`."""
+    with work_folder(f"{out}.autoencoder", [autoencoder, seed], patches) as work:
+        folder = work / "autoencoder"
+        if not folder.is_dir():
+            train_autoencoder_on(patches, folder, autoencoder, seed)
+        return train_ldm_on(patches, folder, out, ldm, seed)
 
 
 def ldm_for(
-    patches: str | os.PathLike,
-    autoencoder: Autoencoder,
-    settings: Mapping[str, Any],
-    seed: int,
-    work: str | os.PathLike,
+    patches: Folder, autoencoder: Autoencoder, settings: LDMSettings, seed: int, work: Folder
 ) -> tuple[MaskToMicrographPipeline, History]:
-    """The pipeline of a denoiser trained on the training patches, and its losses.
-
-    `settings` as LDMSettings. Sample sheets are kept in `work`.
-    """
+    """The pipeline of a denoiser trained on the training patches, and its losses. Sample sheets are kept in `work`."""
     names = read_classes(patches).names
     train, validation = read_pairs(patches, "train"), read_pairs(patches, "validation")
+    print(f"denoiser: {settings.steps} steps of {settings.batch_size} of {len(train.images)} patches")
     sizes = train.conditioning.nm_per_px
     nm_per_px = float(np.median(sizes)) if np.isfinite(sizes).all() else None
     sheets = SampleSheets(autoencoder, validation, names, nm_per_px, Path(work, SAMPLES))
@@ -93,7 +124,7 @@ def ldm_for(
     return MaskToMicrographPipeline.assemble(unet, autoencoder, names, nm_per_px), history
 
 
-def save_ldm(pipeline: MaskToMicrographPipeline, work: str | os.PathLike, folder: str | os.PathLike) -> None:
+def save_ldm(pipeline: MaskToMicrographPipeline, work: Folder, folder: Folder) -> None:
     """Write the pipeline as diffusers does, and to `{folder}_training` what its training left in `work`.
 
     Sample sheets show real micrographs and logs name the machine: they are not
@@ -108,7 +139,7 @@ def save_ldm(pipeline: MaskToMicrographPipeline, work: str | os.PathLike, folder
                 shutil.copytree(Path(work, name), draft / name)
 
 
-def find_ldm(ldm: str | os.PathLike) -> tuple[Path, str]:
+def find_ldm(ldm: Folder) -> tuple[Path, str]:
     """The folder of a model, and what tells its weights: a fingerprint of them, or `org/name@commit`.
 
     `ldm` is a folder, or `org/name[@revision]` on the Hub, which is downloaded.
@@ -123,7 +154,7 @@ def find_ldm(ldm: str | os.PathLike) -> tuple[Path, str]:
     return folder, f"{str(ldm).partition('@')[0]}@{folder.name}"
 
 
-def load_pipeline(ldm: str | os.PathLike) -> tuple[MaskToMicrographPipeline, str]:
+def load_pipeline(ldm: Folder) -> tuple[MaskToMicrographPipeline, str]:
     """The model that `find_ldm` finds, and what tells its weights.
 
     Raises TemDataError where there is none.
@@ -139,9 +170,26 @@ def load_pipeline(ldm: str | os.PathLike) -> tuple[MaskToMicrographPipeline, str
         ) from error
 
 
-def generate_pairs(
-    ldm: str | os.PathLike, masks: str | os.PathLike, settings: Mapping[str, Any], seed: int, folder: str | os.PathLike
-) -> None:
+def generate_dataset(ldm: Folder, masks: Folder, out: Folder, settings: GenerationSettings, seed: int) -> None:
+    """Paint a micrograph on every mask of the dataset `masks`: a dataset of generated pairs (GEN) in `out`.
+
+    `ldm` is a folder or `org/name[@revision]`. Pair i has a seed of its own, which
+    follows from `(seed, i)`. An interrupted run resumes after its last shard.
+    Raises TemDataError where there is no such model or dataset.
+    """
+    _, checkpoint = find_ldm(ldm)
+    # By its commit, as a branch may have moved when an interrupted run resumes.
+    model = ldm if Path(ldm).is_dir() else checkpoint
+    count = count_rows(masks)
+    print(f"{count} masks, {settings.num_inference_steps} steps of {settings.scheduler or 'the scheduler'} each")
+    with work_folder(out, [checkpoint, settings, seed], masks) as work:
+        generate_pairs(model, masks, settings, seed, work)
+        if is_main_process():
+            move(work, out)
+    print(f"{out}: {count} generated pairs of {checkpoint}")
+
+
+def generate_pairs(ldm: Folder, masks: Folder, settings: GenerationSettings, seed: int, folder: Folder) -> None:
     """Paint a micrograph on every mask of the dataset `masks`: a dataset of generated pairs (GEN) in `folder`.
 
     `ldm` is a folder or `org/name[@revision]`. Pair i has a seed of its own, which follows
@@ -150,12 +198,11 @@ def generate_pairs(
     """
     classes = read_classes(masks)
     pipeline, checkpoint = load_pipeline(ldm)
-    options = read_settings(GenerationSettings, settings, "generate")
     made_by = {
         "origin": "gen",
         "checkpoint": checkpoint,
-        "guidance_scale": options.guidance_scale,
-        "num_inference_steps": options.num_inference_steps,
+        "guidance_scale": settings.guidance_scale,
+        "num_inference_steps": settings.num_inference_steps,
     }
 
     def requests() -> Iterator[GenerationRequest]:

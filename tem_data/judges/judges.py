@@ -6,27 +6,19 @@ Judge k is trained on the patches of all scenes but those of fold k.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.core.micrograph import Micrograph
-from tem_data.core.settings import read_settings
-from tem_data.detection.model import Detector, DetectorSettings, load_detector, save_detector
+from tem_data.detection.model import Detector, load_detector, save_detector
+from tem_data.detection.settings import DetectorSettings
 from tem_data.detection.training import train_detector
-
-
-@dataclass(frozen=True)
-class JudgeSettings:
-    """The `judges` section of params.yaml; all else of a judge is as the `detector` section says."""
-
-    folds: int = 2
-    iterations: int = 400
+from tem_data.judges.settings import JudgeSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +27,6 @@ class Judge:
 
     detector: Detector
     seen: frozenset[str]
-
-
-def read_judge_settings(judges: Mapping[str, Any], detector: Mapping[str, Any]) -> tuple[DetectorSettings, int]:
-    """How a judge is trained and the number of folds, of the sections `judges` and `detector`. Raises TemDataError."""
-    chosen = read_settings(JudgeSettings, judges, "judges")
-    settings = read_settings(DetectorSettings, detector, "detector")
-    return replace(settings, iterations=chosen.iterations), chosen.folds
 
 
 def folds_of(patches: Sequence[Micrograph], folds: int, seed: int) -> np.ndarray:
@@ -53,9 +38,10 @@ def folds_of(patches: Sequence[Micrograph], folds: int, seed: int) -> np.ndarray
     """
     names, number, counts = np.unique([p.scene_name for p in patches], return_inverse=True, return_counts=True)
     if not 2 <= folds <= len(names):
-        raise TemDataError(
-            f"judges.folds in params.yaml is {folds}, and the training patches are of {len(names)} scenes; "
-            "expected at least 2 folds and a scene for each: change it, or raise study.sizes"
+        raise SettingError(
+            "judges",
+            "folds",
+            f"expected 2 or more, and a scene for each, found {folds}; the training patches are of {len(names)} scenes",
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))
     held, fold = np.zeros(folds, int), np.zeros(len(names), int)
@@ -68,26 +54,26 @@ def folds_of(patches: Sequence[Micrograph], folds: int, seed: int) -> np.ndarray
 def train_judges(
     patches: Sequence[Micrograph],
     classes: Sequence[str],
-    settings: DetectorSettings,
-    folds: int,
+    settings: JudgeSettings,
+    detector: DetectorSettings,
     seed: int,
     work: str | os.PathLike,
 ) -> list[Judge]:
-    """One judge a fold, trained on the patches of all others.
+    """One judge a fold, trained on the patches of all others, with the iterations of `settings`, else as `detector`.
 
     Checkpoints lie in `work/0`, `work/1`, …: what was killed goes on where it
     stood. A class that one scene alone shows is unknown to the judge of its
     fold, and told on the terminal. Raises TemDataError for a fold without a
     defect, and as `folds_of` and `train_detector` do.
     """
-    fold = folds_of(patches, folds, seed)
+    fold = folds_of(patches, settings.folds, seed)
     _check_folds(patches, fold, classes)
-    judges = []
-    for k in range(folds):
+    judges, chosen = [], replace(detector, iterations=settings.iterations)
+    for k in range(settings.folds):
         others = [p for p, f in zip(patches, fold, strict=True) if f != k]
         of_judge = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
-        detector, _ = train_detector(others, classes, settings, of_judge, Path(work, str(k)))
-        judges.append(Judge(detector, frozenset(p.scene_name for p in others)))
+        trained, _ = train_detector(others, classes, chosen, of_judge, Path(work, str(k)))
+        judges.append(Judge(trained, frozenset(p.scene_name for p in others)))
     return judges
 
 
@@ -100,7 +86,7 @@ def _check_folds(patches: Sequence[Micrograph], fold: np.ndarray, classes: Seque
             scenes = sorted({p.scene_name for p, f in zip(patches, fold, strict=True) if f == k})
             raise TemDataError(
                 f"fold {k} of judges.folds, the scenes {', '.join(scenes)}, holds no defect, so that nothing in it "
-                "can be judged; lower judges.folds, raise study.sizes, or take another split.seed"
+                "can be judged; lower judges.folds, train on more micrographs, or take another split.seed"
             )
         unknown = set(classes).difference(*(others for other, others in shown.items() if other != k))
         if unknown:
