@@ -27,7 +27,7 @@ from tem_data.fidelity.adherence import Adherence, judge, paired_difference, pan
 from tem_data.fidelity.comparison import compare_pictures
 from tem_data.judges.judges import load_judges
 from tem_data.scoring.evaluation import read_evaluation
-from tem_data.training.loop import evenly_spaced
+from tem_data.training.averaged import evenly_spaced
 
 # By name: settings of the training that differ, and of the sampler.
 VARIANTS = {

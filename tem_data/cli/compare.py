@@ -94,7 +94,8 @@ def fidelity(
     """
     from tem_data.core.schema import common_classes
     from tem_data.detection.settings import DetectorSettings
-    from tem_data.diffusion.steps import find_ldm
+    from tem_data.diffusion.autoencoder import own_device
+    from tem_data.diffusion.steps import load_pipeline
     from tem_data.fidelity.steps import compare_pairs
     from tem_data.fidelity.text import describe
     from tem_data.judges.settings import JudgeSettings
@@ -103,12 +104,11 @@ def fidelity(
     file = settings_file(params, changes)
     common_classes([patches, pairs])
     settings = file.read(JudgeSettings), file.read(DetectorSettings)
+    pipeline, _ = load_pipeline(ldm)
+    autoencoder = pipeline.to(own_device()).autoencoder
     with judges_for(patches, judges, out, *settings, seed) as panel:
-        folder, _ = find_ldm(ldm)
         title = f"Generated pictures of {pairs}"
-        summary = compare_pairs(
-            patches, pairs, folder / "autoencoder", panel, out, file.read(EvaluationSettings), seed, title
-        )
+        summary = compare_pairs(patches, pairs, autoencoder, panel, out, file.read(EvaluationSettings), seed, title)
     print(describe(summary))
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,25 @@ class Classes:
     @property
     def labels(self) -> tuple[str, ...]:
         return self.names + self.ignored
+
+
+def read_rows(folder: str | os.PathLike, split: str) -> list[Micrograph]:
+    """The micrographs or patches of a split. Raises TemDataError where there are none."""
+    if not count_rows(folder, split):
+        raise TemDataError(f"{folder}: no rows of split {split!r}; give a dataset folder whose data/ has that split")
+    return list(read_dataset(folder, split))
+
+
+def common_classes(folders: Sequence[str | os.PathLike]) -> Classes:
+    """The classes of several dataset folders, which must be the same in the same order, else raises TemDataError."""
+    first, *others = [(folder, read_classes(folder)) for folder in folders]
+    for folder, classes in others:
+        if classes.names != first[1].names:
+            raise TemDataError(
+                f"{folder}: classes {list(classes.names)}; expected {list(first[1].names)}, as {first[0]} has them: "
+                "import or sample with the same classes in the same order"
+            )
+    return first[1]
 
 
 def features(classes: Classes):

@@ -204,18 +204,3 @@ def _is_list(annotation: Any) -> bool:
 def _is_mapping(annotation: Any) -> bool:
     origin = typing.get_origin(annotation)
     return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
-def read_settings(kind, settings, section):
-    if hasattr(kind, "section"):
-        return read_section(kind, settings)
-    from dataclasses import fields
-
-    known = {field.name for field in fields(kind)}
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise TemDataError(f"params.yaml, {section}: unknown keys {unknown}; expected some of {sorted(known)}")
-    try:
-        return kind(**settings)
-    except TypeError as error:
-        raise TemDataError(f"params.yaml, {section}: {error}; add what is missing") from error

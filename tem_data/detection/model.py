@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +21,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
+from tem_data.detection.settings import DetectorSettings
 
 # What yaml, yacs and detectron2 raise for a configuration that is none.
 _FAULTS = (OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError, yaml.YAMLError)
 BASE = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
-
-
-@dataclass(frozen=True)
-class DetectorSettings:
-    """The `detector` section of params.yaml.
-
-    `weights` is None (from scratch, with GroupNorm), a file (.safetensors, .pth
-    or .pkl) or a name of detectron2's model zoo (frozen BatchNorm, two stages
-    frozen, as [P26]). `config` holds any key of detectron2's configuration.
-    `optimizer` is `adamw` or `sgd`; `schedule` is `one_cycle`, or `constant`
-    after a linear warm-up of 1,000 iterations as in the published code.
-    """
-
-    iterations: int
-    batch_size: int = 4
-    learning_rate: float = 3e-4
-    weight_decay: float = 0.01
-    optimizer: str = "adamw"
-    schedule: str = "one_cycle"
-    clip_norm: float = 1.0
-    weights: str | None = None
-    checkpointing_steps: int = 200
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", ("adamw", "sgd")), ("schedule", ("one_cycle", "constant"))):
-            if getattr(self, name) not in allowed:
-                raise TemDataError(f"detector.{name} is {getattr(self, name)!r}; expected one of {allowed}")
 
 
 @dataclass(frozen=True)
@@ -80,9 +53,9 @@ def detector_config(settings: DetectorSettings, classes: Sequence[str], grey_mea
         for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_MASK_HEAD):
             node.NORM = "GN"
     try:
-        cfg.merge_from_list([part for item in settings.config.items() for part in item])
+        cfg.merge_from_list([part for item in settings.overrides.items() for part in item])
     except (KeyError, ValueError, AssertionError) as error:
-        raise TemDataError(f"detector.config in params.yaml: detectron2 says: {error}") from error
+        raise SettingError("detector", "config", f"detectron2 says: {error}") from error
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     return cfg
 
@@ -96,7 +69,7 @@ def new_detector(cfg: CfgNode, classes: Sequence[str], weights: str | None, seed
     try:
         model = build_model(cfg)
     except (KeyError, ValueError, AssertionError) as error:
-        raise TemDataError(f"detector.config in params.yaml: detectron2 says: {error}") from error
+        raise SettingError("detector", "config", f"detectron2 says: {error}") from error
     if weights is not None:
         _lay_over(model, _read_weights(weights), weights)
     return Detector(model, cfg, tuple(classes))

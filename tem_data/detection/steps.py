@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tem_data.coco.writing import coco_results
 from tem_data.core.files import atomic_write, is_main_process, work_folder, write_json
-from tem_data.core.schema import common_classes, read_classes, read_dataset
+from tem_data.core.schema import common_classes, read_classes, read_dataset, read_rows
 from tem_data.detection.model import load_detector, save_detector
 from tem_data.detection.prediction import predict_patches
 from tem_data.detection.settings import DetectorSettings
@@ -28,7 +28,7 @@ def train_detector_on(
     """
     folders = [patches, *([] if pairs is None else [pairs])]
     classes = common_classes(folders).names
-    items = [patch for folder in folders for patch in read_dataset(folder, "train")]
+    items = [patch for folder in folders for patch in read_rows(folder, "train")]
     steps = f"{settings.iterations} iterations of {settings.batch_size}"
     print(f"Mask R-CNN {settings.network}: {steps} of {len(items)} patches")
     with work_folder(out, [settings, seed], *folders) as work:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
+from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import atomic_write
 from tem_data.core.micrograph import RECORDED, Micrograph
-from tem_data.detection.model import Detector, DetectorSettings, detector_config, new_detector
+from tem_data.detection.model import Detector, detector_config, new_detector
+from tem_data.detection.settings import DetectorSettings
+from tem_data.training.checkpoints import History
+from tem_data.training.loop import REPORT_STEPS, fit
 
 WARM_UP = 1000
 
@@ -27,17 +28,15 @@ def train_detector(
     classes: Sequence[str],
     settings: DetectorSettings,
     seed: int,
-    checkpoints: str | os.PathLike,
-) -> tuple[Detector, list[dict]]:
-    """A detector trained on `patches`, and its losses, one dict per ten iterations.
+    workdir: str | os.PathLike,
+) -> tuple[Detector, History]:
+    """A detector trained on `patches`, and its losses, one row for ten iterations.
 
     Defects marked `ignore` are not shown to it. From scratch, grey levels are
     normalised by the patches as they were recorded, so that adding generated or
-    pasted ones changes nothing else. What iteration k does follows
-    from `(seed, k)` alone, and the folder `checkpoints` keeps the state every
-    `checkpointing_steps`: a training that was killed goes on where it stood and
-    ends in the same weights. Raises TemDataError where there is nothing to
-    learn from or the loss is no longer finite.
+    pasted ones changes nothing else. An interrupted training resumes from the
+    checkpoints in `workdir`. Raises TemDataError where there is nothing to learn
+    from, and as `fit` does.
     """
     if not any(not d.ignore for patch in patches for d in patch.defects):
         raise TemDataError("the training patches hold no defect to learn from; look at the patch stage's counts")
@@ -45,38 +44,22 @@ def train_detector(
     grey = np.concatenate([patch.image.ravel()[::16] for patch in recorded])
     cfg = detector_config(settings, classes, float(grey.mean()), float(max(grey.std(), 1.0)))
     detector = new_detector(cfg, classes, settings.weights, seed)
-    model = detector.model.train()
-    optimizer = _optimizer(model, settings)
-    schedule = _schedule(optimizer, settings)
-    checkpoint = Path(checkpoints, "checkpoint.pt")
-    start, history = _resume(checkpoint, model, optimizer, schedule)
 
-    steps = tqdm(range(start, settings.iterations), "Mask R-CNN", initial=start, total=settings.iterations)
-    for step in steps:
-        torch.manual_seed(_step_seed(seed, step))
-        rng = np.random.default_rng([seed, step])
+    def batch_loss(model: nn.Module, rng: np.random.Generator, step: int, part: slice) -> dict[str, torch.Tensor]:
         short_side = int(rng.choice(cfg.INPUT.MIN_SIZE_TRAIN))
-        batch = [
-            detectron2_dict(patches[i], classes, short_side)
-            for i in batch_indices(len(patches), settings.batch_size, seed, step)
-        ]
-        losses = _losses(model, batch, step)
-        total = sum(losses.values())
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        if settings.clip_norm:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        optimizer.step()
-        schedule.step()
-        if step % 10 == 0:
-            history.append({"step": step, "loss": total.item(), **{k: v.item() for k, v in losses.items()}})
-            steps.set_postfix(loss=f"{total.item():.3f}")
-        if (step + 1) % settings.checkpointing_steps == 0:
-            _save(checkpoint, step + 1, history, model, optimizer, schedule)
-    return Detector(model.eval(), cfg, tuple(classes)), history
+        chosen = batch_indices(len(patches), settings.batch_size, seed, step)[part]
+        losses = _losses(model, [detectron2_dict(patches[i], classes, short_side) for i in chosen], step)
+        return {"loss": sum(losses.values()), **losses}
+
+    optimizer = _optimizer(detector.model, settings)
+    schedule = _schedule(optimizer, settings)
+    run = settings, workdir, seed
+    model, rows = fit(detector.model.train(), batch_loss, optimizer, schedule, *run, section="detector")
+    history = [row | {"step": k} for k, row in enumerate(rows) if k % REPORT_STEPS == 0]
+    return Detector(model, cfg, tuple(classes)), history
 
 
-def _losses(model: torch.nn.Module, batch: list[dict], step: int) -> dict[str, torch.Tensor]:
+def _losses(model: nn.Module, batch: list[dict], step: int) -> dict[str, torch.Tensor]:
     """Raises TemDataError where one is not finite."""
     try:
         with EventStorage(step):  # detectron2 wants one open, though nothing reads it
@@ -132,11 +115,7 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, 1, epoch]).permutation(count)
 
 
-def _step_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, 2, step]).generate_state(1)[0])
-
-
-def _optimizer(model: torch.nn.Module, settings: DetectorSettings) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, settings: DetectorSettings) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(trained, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay)
@@ -149,17 +128,3 @@ def _schedule(optimizer: torch.optim.Optimizer, settings: DetectorSettings) -> t
     warm_up = min(0.1, 500 / settings.iterations)
     total = max(settings.iterations, 10) + 1  # with less, the warm-up's one step makes it divide by zero
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=warm_up)
-
-
-def _save(path: Path, step: int, history: list[dict], *parts: Iterable) -> None:
-    with atomic_write(path) as draft:
-        torch.save({"step": step, "history": history, "parts": [part.state_dict() for part in parts]}, draft)
-
-
-def _resume(path: Path, *parts: Iterable) -> tuple[int, list[dict]]:
-    if not path.exists():
-        return 0, []
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for part, saved in zip(parts, state["parts"], strict=True):
-        part.load_state_dict(saved)
-    return state["step"], state["history"]

@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,10 @@ from tqdm.auto import tqdm
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
-from tem_data.core.settings import read_settings
 from tem_data.diffusion.grain import Grain, fit_grain
-from tem_data.training.loop import History, TrainingSettings, evenly_spaced, fit
+from tem_data.diffusion.settings import AutoencoderSettings
+from tem_data.training.averaged import evenly_spaced, fit_averaged
+from tem_data.training.checkpoints import History
 
 BATCH = 16
 MEASURED = 256
@@ -39,24 +39,6 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 # AutoencoderTiny saves `block_out_channels` of its own accord and warns of it each time it is loaded.
 logging.getLogger("diffusers.configuration_utils").addFilter(_is_news)
-
-
-@dataclass(frozen=True)
-class AutoencoderSettings(TrainingSettings):
-    """How to train an autoencoder: as TrainingSettings says, and its shape.
-
-    `factor` image pixels (2, 4, 8, …) make one latent pixel of `latent_channels`;
-    all layers are `width` channels wide. The loss is the mean absolute error plus
-    `gradient_weight` times that of the differences of neighbouring pixels. While
-    training, normal noise of `latent_noise` standard deviations of each channel is
-    added to the latents, so that the decoder bears latents that are not quite right.
-    """
-
-    factor: int = 8
-    latent_channels: int = 8
-    width: int = 48
-    gradient_weight: float = 1.0
-    latent_noise: float = 0.15
 
 
 class Autoencoder:
@@ -107,7 +89,7 @@ class Autoencoder:
         if any(side % self.factor for side in images.shape[1:]):
             raise TemDataError(
                 f"patches of {images.shape[1]}×{images.shape[2]} px: this autoencoder needs sides that are multiples "
-                f"of {self.factor} px; change the patch size in params.yaml"
+                f"of {self.factor} px; cut patches of another size"
             )
         return torch.cat([self._encode(images[i : i + BATCH]) for i in _batches(len(images), "encode")])
 
@@ -187,7 +169,7 @@ def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = N
         problems.append(f"it holds a {type(model).__name__}")
     raise TemDataError(
         f"autoencoder {name_or_folder} (revision {revision}): {problems[0]} Expected the config.json and weights of an "
-        "AutoencoderKL, VQModel or AutoencoderTiny, there or in vae/ or vqvae/; check the name in params.yaml"
+        "AutoencoderKL, VQModel or AutoencoderTiny, there or in vae/ or vqvae/; check the name"
     )
 
 
@@ -222,10 +204,8 @@ class _Reconstruction(nn.Module):
 
 
 def build_autoencoder(settings: AutoencoderSettings, seed: int) -> AutoencoderTiny:
-    """A grey AutoencoderTiny with random weights. Raises TemDataError if `factor` is no power of 2."""
+    """A grey AutoencoderTiny with random weights."""
     levels = settings.factor.bit_length()
-    if settings.factor < 2 or settings.factor != 2 ** (levels - 1):
-        raise TemDataError(f"params.yaml, autoencoder: factor is {settings.factor}; expected 2, 4, 8 or 16")
     model = AutoencoderTiny(
         in_channels=1,
         out_channels=1,
@@ -264,27 +244,26 @@ def reconstruction_loss(images: torch.Tensor, others: torch.Tensor, gradient_wei
 def train_autoencoder(
     images: np.ndarray,
     val_images: np.ndarray,
-    settings: Mapping,
+    settings: AutoencoderSettings,
     workdir: str | os.PathLike,
     seed: int,
 ) -> tuple[Autoencoder, History]:
     """Train a grey AutoencoderTiny from scratch on `images` (N, H, W) uint8, resuming in `workdir`.
 
-    `settings` are the keys of AutoencoderSettings. Returns the autoencoder with
-    latents and grain measured on `images`, and the history: step, loss and `val_psnr`
+    Returns the autoencoder with latents and grain measured on `images`, and the history: step, loss and `val_psnr`
     in dB, of the validation images after rounding to 8 bits.
     """
-    options = read_settings(AutoencoderSettings, settings, "autoencoder")
-    held_out = val_images[evenly_spaced(len(val_images), options.validation_patches)]
+    held_out = val_images[evenly_spaced(len(val_images), settings.validation_patches)]
 
-    side = images.shape[1] // options.factor
-    latent_shape = options.batch_size, options.latent_channels, side, side
+    side = images.shape[1] // settings.factor
+    latent_shape = settings.batch_size, settings.latent_channels, side, side
 
-    def batch_loss(model: nn.Module, rng: np.random.Generator, part: slice) -> torch.Tensor:
-        chosen = rng.integers(0, len(images), options.batch_size)[part]
-        noise = rng.standard_normal(latent_shape, dtype=np.float32)[part] * options.latent_noise
+    def batch_loss(model: nn.Module, rng: np.random.Generator, step: int, part: slice) -> dict[str, torch.Tensor]:
+        chosen = rng.integers(0, len(images), settings.batch_size)[part]
+        noise = rng.standard_normal(latent_shape, dtype=np.float32)[part] * settings.latent_noise
         batch = to_unit(images[chosen], next(model.parameters()).device)
-        return reconstruction_loss(model(batch, torch.from_numpy(noise).to(batch)), batch, options.gradient_weight)
+        decoded = model(batch, torch.from_numpy(noise).to(batch))
+        return {"loss": reconstruction_loss(decoded, batch, settings.gradient_weight)}
 
     def validate(model: _Reconstruction) -> dict[str, float]:
         device = model.autoencoder.device
@@ -292,6 +271,6 @@ def train_autoencoder(
         grey = (torch.cat(decoded)[:, 0].clamp(-1, 1).cpu().numpy() + 1) * 127.5
         return {"val_psnr": psnr(held_out, grey.round())}
 
-    network = _Reconstruction(build_autoencoder(options, seed))
-    trained, history = fit(network, batch_loss, validate, options, workdir, seed)
+    network = _Reconstruction(build_autoencoder(settings, seed))
+    trained, history = fit_averaged(network, batch_loss, validate, settings, workdir, seed, section="autoencoder")
     return Autoencoder(trained.autoencoder).measured(images, seed), history

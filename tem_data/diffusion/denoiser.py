@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,33 +14,15 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from tem_data.core.errors import TemDataError
-from tem_data.core.settings import read_settings
+from tem_data.core.errors import SettingError
 from tem_data.diffusion.autoencoder import Autoencoder
 from tem_data.diffusion.conditioning import NO_MASK, Conditioning, ImageMaskPairs, mask_condition, pixel_size_code
-from tem_data.training.loop import History, TrainingSettings, evenly_spaced, fit
+from tem_data.diffusion.settings import LDMSettings
+from tem_data.training.averaged import evenly_spaced, fit_averaged
+from tem_data.training.checkpoints import History
 
 PYRAMID_WIDTH = 64
 VALIDATION_BATCH = 16
-
-
-@dataclass(frozen=True)
-class LDMSettings(TrainingSettings):
-    """How to train the denoiser: as TrainingSettings says, and its shape.
-
-    A level of the U-Net for each entry of `block_out_channels`, each half as
-    fine as the one before, with `layers_per_block` residual layers and, where
-    `attention` says so, self-attention. `conditioning` and `blind_above` are as
-    MaskDenoiser says. In a share `mask_dropout` of the patches the mask is
-    withheld, which guidance needs.
-    """
-
-    block_out_channels: Sequence[int] = (64, 128, 192)
-    attention: Sequence[bool] = (False, False, True)
-    layers_per_block: int = 1
-    conditioning: str = "spade"
-    blind_above: int = 930
-    mask_dropout: float = 0.1
 
 
 class MaskDenoiser(ModelMixin, ConfigMixin):
@@ -144,18 +126,16 @@ def build_denoiser(
 ) -> MaskDenoiser:
     """A MaskDenoiser with random weights, for latents of `side` px.
 
-    Raises TemDataError if `conditioning` is unknown, `attention` and
-    `block_out_channels` differ in length, or the latents cannot be halved as
-    often as the levels ask.
+    Raises SettingError if `attention` and `block_out_channels` differ in length,
+    or the latents cannot be halved as often as the levels ask.
     """
     levels = len(settings.block_out_channels)
-    if settings.conditioning not in ("concat", "spade"):
-        raise TemDataError(f"params.yaml, ldm: conditioning is {settings.conditioning!r}; expected concat or spade")
     if len(settings.attention) != levels or side % 2 ** (levels - 1):
-        raise TemDataError(
-            f"params.yaml, ldm: block_out_channels has {levels} levels; expected as many entries in attention (it has "
-            f"{len(settings.attention)}) and latents ({side} px) that can be halved {levels - 1} times"
+        problem = (
+            f"{levels} levels; expected as many entries in attention (it has {len(settings.attention)}) and latents "
+            f"({side} px) that can be halved {levels - 1} times"
         )
+        raise SettingError("ldm", "block_out_channels", problem)
     shape = settings.block_out_channels, settings.attention, settings.layers_per_block
     told = settings.conditioning, settings.blind_above, pixel_size
     with torch.random.fork_rng(devices=[]):
@@ -215,31 +195,31 @@ def train_ldm(
     train: ImageMaskPairs,
     validation: ImageMaskPairs,
     n_classes: int,
-    settings: Mapping,
+    settings: LDMSettings,
     workdir: str | os.PathLike,
     seed: int,
     sample: Callable[[MaskDenoiser, int, torch.Tensor], dict[str, float]] | None = None,
 ) -> tuple[MaskDenoiser, History]:
     """Train the denoiser on the latents of `train`, resuming in `workdir`.
 
-    `settings` are the keys of LDMSettings. `sample(denoiser, step, latents)`, the
-    latents being those of `train`, looks at the averaged weights now and then, as `fit` says. Returns the denoiser with
-    averaged weights and the history: step, loss, and `val_loss` of the patches
+    `sample(denoiser, step, latents)`, the
+    latents being those of `train`, looks at the averaged weights now and then, as `fit_averaged` says. Returns the
+    denoiser with averaged weights and the history: step, loss, and `val_loss` of the patches
     of other micrographs at fixed noise. It is told the pixel size where that of
     the training patches is known and differs.
     """
-    options = read_settings(LDMSettings, settings, "ldm")
 
     def loss_on(pairs: ImageMaskPairs) -> DenoisingLoss:
         latents = autoencoder.encode(pairs.images)
         return DenoisingLoss(latents, pairs.conditioning, n_classes, autoencoder.factor, noise_scheduler())
 
     loss = loss_on(train)
-    val_loss = loss_on(validation.take(evenly_spaced(len(validation.images), options.validation_patches)))
+    val_loss = loss_on(validation.take(evenly_spaced(len(validation.images), settings.validation_patches)))
 
-    def batch_loss(model: nn.Module, rng: np.random.Generator, part: slice) -> torch.Tensor:
-        chosen = rng.integers(0, len(loss.latents), options.batch_size)
-        return loss(model, chosen[part], *(drawn[part] for drawn in loss.draw(rng, chosen, options.mask_dropout)))
+    def batch_loss(model: nn.Module, rng: np.random.Generator, step: int, part: slice) -> dict[str, torch.Tensor]:
+        chosen = rng.integers(0, len(loss.latents), settings.batch_size)
+        drawn = loss.draw(rng, chosen, settings.mask_dropout)
+        return {"loss": loss(model, chosen[part], *(values[part] for values in drawn))}
 
     def validate(model: MaskDenoiser) -> dict[str, float]:
         rng, losses, n = np.random.default_rng(seed), [], len(val_loss.latents)
@@ -250,9 +230,9 @@ def train_ldm(
 
     pixel_size = sizes_differ(train.conditioning.nm_per_px)
     side = train.images.shape[1] // autoencoder.factor
-    network = build_denoiser(options, autoencoder.latent_channels, n_classes, side, pixel_size, seed)
+    network = build_denoiser(settings, autoencoder.latent_channels, n_classes, side, pixel_size, seed)
     look = (lambda model, step: sample(model, step, loss.latents)) if sample else None
-    return fit(network, batch_loss, validate, options, workdir, seed, sample=look)
+    return fit_averaged(network, batch_loss, validate, settings, workdir, seed, section="ldm", sample=look)
 
 
 def sizes_differ(nm_per_px: np.ndarray) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from tqdm.auto import tqdm
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.settings import read_settings
 from tem_data.diffusion.conditioning import Conditioning
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
+from tem_data.diffusion.settings import GenerationSettings
 
 
 class GenerationRequest(NamedTuple):
@@ -32,28 +31,12 @@ class GenerationRequest(NamedTuple):
 SCHEDULERS = {kind.__name__: kind for kind in (DDIMScheduler, DPMSolverMultistepScheduler)}
 
 
-@dataclass(frozen=True)
-class GenerationSettings:
-    """How to generate.
-
-    `num_inference_steps` of `scheduler`, one of `SCHEDULERS` (null: the
-    pipeline's own), `guidance_scale` (1 is none), `batch_size` images at a time
-    (null: what memory allows), `shard_rows` images in a file.
-    """
-
-    scheduler: str | None = None
-    num_inference_steps: int = 20
-    guidance_scale: float = 1.5
-    batch_size: int | None = None
-    shard_rows: int = 256
-
-
 def generate(
     pipeline: MaskToMicrographPipeline,
     requests: Iterable[GenerationRequest],
     write_shard: Callable[[Path, list[Any], np.ndarray], None],
     folder: str | os.PathLike,
-    settings: Mapping,
+    settings: GenerationSettings,
     name: str = "train",
     total: int | None = None,
 ) -> list[Path]:
@@ -63,18 +46,16 @@ def generate(
     their items and the images (n, H, W) uint8, and must move a whole file into
     place. A shard whose file is there is skipped, so that a run
     after `kill -9` ends with the same bytes as one without; processes of
-    `accelerate launch` take turns. `settings` are the keys of
-    GenerationSettings. Returns the paths of all shards, in order.
+    `accelerate launch` take turns. Returns the paths of all shards, in order.
     """
-    options = read_settings(GenerationSettings, settings, "generate")
     accelerator = Accelerator()
-    if options.scheduler:
-        pipeline.scheduler = _scheduler_class(options.scheduler).from_config(pipeline.scheduler.config)
+    if settings.scheduler:
+        pipeline.scheduler = SCHEDULERS[settings.scheduler].from_config(pipeline.scheduler.config)
     pipeline.to(accelerator.device)
     pipeline.set_progress_bar_config(disable=True)
     paths = []
     with tqdm(total=total, desc="generate", unit="image", disable=not accelerator.is_main_process) as bar:
-        for number, shard in enumerate(_shards(requests, options.shard_rows)):
+        for number, shard in enumerate(_shards(requests, settings.shard_rows)):
             paths.append(Path(folder, f"{name}-{number:05d}.parquet"))
             if paths[-1].exists() or number % accelerator.num_processes != accelerator.process_index:
                 bar.update(len(shard))
@@ -83,20 +64,14 @@ def generate(
             images = pipeline.paint(
                 _stacked(conditioning, paths[-1]),
                 seeds,
-                options.num_inference_steps,
-                options.guidance_scale,
-                options.batch_size,
+                settings.num_inference_steps,
+                settings.guidance_scale,
+                settings.batch_size,
                 bar.update,
             )
             write_shard(paths[-1], list(items), images)
     accelerator.wait_for_everyone()
     return paths
-
-
-def _scheduler_class(name: str) -> type[DDIMScheduler] | type[DPMSolverMultistepScheduler]:
-    if name not in SCHEDULERS:
-        raise TemDataError(f"params.yaml, generate.scheduler is {name!r}; expected {' or '.join(SCHEDULERS)}, or null")
-    return SCHEDULERS[name]
 
 
 def _shards(requests: Iterable[GenerationRequest], rows: int) -> Iterator[list[GenerationRequest]]:

@@ -14,7 +14,7 @@ from tem_data.diffusion.autoencoder import Autoencoder
 from tem_data.diffusion.conditioning import ImageMaskPairs
 from tem_data.diffusion.denoiser import MaskDenoiser
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
-from tem_data.training.loop import evenly_spaced
+from tem_data.training.averaged import evenly_spaced
 
 SAMPLES = 24
 SHOWN = 6

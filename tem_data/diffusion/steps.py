@@ -22,7 +22,7 @@ from tem_data.diffusion.generation import GenerationRequest, generate
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
 from tem_data.diffusion.samples import SampleSheets
 from tem_data.diffusion.settings import AutoencoderSettings, GenerationSettings, LDMSettings
-from tem_data.training.loop import History
+from tem_data.training.checkpoints import History
 from tem_data.training.tracking import TRACKERS
 
 SAMPLES = "samples"

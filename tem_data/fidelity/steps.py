@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, write_json, write_table
 from tem_data.core.micrograph import Micrograph
-from tem_data.core.schema import read_classes, read_dataset
+from tem_data.core.schema import read_classes, read_rows
 from tem_data.detection.features import detector_features
-from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, psnr
+from tem_data.diffusion.autoencoder import Autoencoder, psnr
 from tem_data.fidelity.adherence import Panel, change, details, judge, panel_of
 from tem_data.fidelity.comparison import PictureComparison, compare_pictures
 from tem_data.fidelity.filtering import COLUMNS, adherence_rows
@@ -24,7 +23,7 @@ from tem_data.fidelity.texture import measure_textures
 from tem_data.judges.judges import load_judges
 from tem_data.reports.page import write_report
 from tem_data.scoring.evaluation import EvaluationSettings
-from tem_data.training.loop import evenly_spaced
+from tem_data.training.averaged import evenly_spaced
 
 COMPARED = 600
 JUDGED_REAL = 400
@@ -34,7 +33,7 @@ SHOWN = 18
 def compare_pairs(
     patches: str | os.PathLike,
     pairs: str | os.PathLike,
-    autoencoder: str | os.PathLike,
+    autoencoder: Autoencoder,
     judges: str | os.PathLike,
     out: str | os.PathLike,
     settings: EvaluationSettings,
@@ -43,18 +42,15 @@ def compare_pairs(
 ) -> dict[str, Any]:
     """Compare a data set of generated pairs with the patches that its model was trained on; write a report to `out`.
 
-    `autoencoder` and `judges` are folders. Returns what `fidelity.json` holds. Raises TemDataError as `panel_of` does.
+    `judges` is a folder. Returns what `fidelity.json` holds. Raises TemDataError as `read_rows` and `panel_of` do.
     """
-    training, validation = (list(read_dataset(patches, split)) for split in ("train", "validation"))
-    generated = list(read_dataset(pairs, "train"))
-    for folder, rows in ((patches, training), (patches, validation), (pairs, generated)):
-        if not rows:
-            raise TemDataError(f"{folder}: expected rows of train and, of patches, of validation; cut or generate some")
+    training, validation, generated = (
+        read_rows(*of) for of in ((patches, "train"), (patches, "validation"), (pairs, "train"))
+    )
     panel = panel_of(load_judges(judges), validation, read_classes(patches).names, settings.thresholds, settings)
     with atomic_write(out) as draft:
         draft.mkdir()
-        model = load_autoencoder(autoencoder)
-        return measure_fidelity(draft, training, validation, generated, model, panel, seed, title)
+        return measure_fidelity(draft, training, validation, generated, autoencoder, panel, seed, title)
 
 
 def measure_fidelity(

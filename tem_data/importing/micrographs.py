@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tem_data.coco.instances import coco_content, read_coco, results_content, tables_of
+from tem_data.coco.writing import coco_content, read_coco, results_content, tables_of
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import read_json
 from tem_data.core.micrograph import Micrograph, halved

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tem_data.core.files import is_main_process, work_folder
-from tem_data.core.schema import read_classes, read_dataset
+from tem_data.core.schema import read_classes, read_rows
 from tem_data.detection.settings import DetectorSettings
 from tem_data.judges.judges import save_judges, train_judges
 from tem_data.judges.settings import JudgeSettings
@@ -21,7 +21,7 @@ def train_judges_on(patches: Folder, out: Folder, judges: JudgeSettings, detecto
 
     Raises TemDataError as `train_judges` does.
     """
-    training = list(read_dataset(patches, "train"))
+    training = read_rows(patches, "train")
     print(f"{judges.folds} judges: Mask R-CNN {detector.network}, {judges.iterations} iterations each")
     with work_folder(out, [judges, detector, seed], patches) as work:
         members = train_judges(training, read_classes(patches).names, judges, detector, seed, work)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tem_data.core.micrograph import Micrograph, count_by_class
-from tem_data.core.schema import count_rows, read_classes, read_dataset, write_dataset
+from tem_data.core.schema import count_rows, read_classes, read_dataset, read_rows, write_dataset
 from tem_data.patches.copy_paste import copy_paste_patches
 from tem_data.patches.cutting import cut_roles
 from tem_data.patches.settings import CopyPasteSettings, PatchSettings
@@ -45,6 +45,6 @@ def cut_dataset(
 def copy_paste_dataset(patches: Path, out: Path, settings: CopyPasteSettings, seed: int) -> None:
     """Write training patches with defects of others pasted in to `out`."""
     count = settings.count or round(settings.per_patch * count_rows(patches, "train"))
-    pasted = copy_paste_patches(list(read_dataset(patches, "train")), count, seed)
+    pasted = copy_paste_patches(read_rows(patches, "train"), count, seed)
     write_dataset(out, {"train": pasted}, read_classes(patches), "Copy-paste pairs.")
     print(f"{out}: {count} patches with pasted defects")

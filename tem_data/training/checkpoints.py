@@ -1,4 +1,13 @@
-"""Checkpoints of a training: folders that hold its whole state, each of them complete."""
+"""Checkpoints of a training: folders that hold its whole state, each of them complete.
+
+What a half-finished training may go on from: the same settings and seed, the
+same inputs and the same code. `work_folder` (tem_data/core/files.py) decides it
+for stages and commands. It names the folder by all of these and throws away
+what others left, so that a change begins a new training. A training that is
+called from Python with a folder of one's own is refused there instead if its
+settings or its seed differ (`Checkpoints.resume`), as that folder is not ours to
+empty. Nothing else checks it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +15,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import move, read_json, write_json
@@ -21,17 +29,45 @@ Row = dict[str, float | str]
 History = list[Row]
 
 
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Progress:
+    """How far a training is: a row and a learning rate for each step, and why it was stopped early, if it was."""
+
+    history: History = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    stopped: str | None = None
+
+    @property
+    def step(self) -> int:
+        return len(self.history)
+
+    def ended(self, steps: int) -> bool:
+        return self.step == steps or self.stopped is not None
+
+    def add(self, losses: Mapping[str, float], rate: float) -> Row:
+        """The row of a new step."""
+        self.history.append({"step": self.step + 1, **losses})
+        self.rates.append(rate)
+        return self.history[-1]
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The folders `checkpoint-N` in `folder`, the last `total_limit` of them: the state after N steps.
 
-    That is what `accelerator` prepared, the `averages` and the history. A
-    training goes on from a checkpoint of the same `identity` alone.
+    That is what `accelerator` prepared, the state of the `parts` and the
+    progress. A training goes on from a checkpoint of the same `identity` alone.
     """
 
     folder: Path
     accelerator: Accelerator
-    averages: Mapping[str, EMAModel]
+    parts: Mapping[str, Stateful]
     identity: Mapping[str, Any]
     total_limit: int
 
@@ -39,31 +75,33 @@ class Checkpoints:
         """All checkpoints, the latest last."""
         return sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
 
-    def resume(self) -> History:
-        """Load the latest checkpoint and return its history; an empty one if there is no checkpoint.
+    def resume(self) -> Progress:
+        """Load the latest checkpoint and return its progress; that of a new training if there is no checkpoint.
 
         Raises TemDataError where it is damaged or was made with other settings.
         """
         found = self.found()
         if not found:
-            return []
+            return Progress()
         with _damage_explained(found[-1]):
             stored = read_json(found[-1] / "history.json")
+            identity = stored.pop("identity")
         now = json.loads(json.dumps(self.identity))
-        changed = sorted(name for name in now if stored["identity"].get(name) != now[name])
+        changed = sorted(name for name in now if identity.get(name) != now[name])
         if changed:
             raise TemDataError(f"{found[-1]}: made with another {changed}; delete {self.folder} or set them back")
         with _damage_explained(found[-1]):
             self.accelerator.load_state(str(found[-1]))
-            states = torch.load(found[-1] / "averages.pt", "cpu", weights_only=True)
-        for name, average in self.averages.items():
-            average.load_state_dict(states[name])
-            average.to(self.accelerator.device)
-        return stored["history"]
+            states = torch.load(found[-1] / "parts.pt", self.accelerator.device, weights_only=True)
+            for name, part in self.parts.items():
+                part.load_state_dict(states[name])
+            progress = Progress(**stored)
+        self.accelerator.wait_for_everyone()  # or one that has nothing left to do might empty the folder
+        return progress
 
-    def save(self, history: History) -> None:
+    def save(self, progress: Progress) -> None:
         """Write `checkpoint-N` under a temporary name, move it into place and delete the oldest ones."""
-        target = self.folder / f"checkpoint-{len(history)}"
+        target = self.folder / f"checkpoint-{progress.step}"
         draft = target.with_name(f".{target.name}.partial")
         if self.accelerator.is_main_process:
             shutil.rmtree(draft, ignore_errors=True)
@@ -72,8 +110,8 @@ class Checkpoints:
         self.accelerator.save_state(str(draft))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            torch.save({name: average.state_dict() for name, average in self.averages.items()}, draft / "averages.pt")
-            write_json(draft / "history.json", {"identity": self.identity, "history": history})
+            torch.save({name: part.state_dict() for name, part in self.parts.items()}, draft / "parts.pt")
+            write_json(draft / "history.json", {"identity": self.identity, **vars(progress)})
             move(draft, target)
             for old in self.found()[: -self.total_limit]:
                 shutil.rmtree(old)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError
 
 if TYPE_CHECKING:
     from dvclive import Live
@@ -19,16 +19,12 @@ if TYPE_CHECKING:
 TRACKERS = ("tensorboard", "dvclive")
 
 
-def check_trackers(names: Sequence[str]) -> None:
-    """Raises TemDataError where one of `names` is none of TRACKERS or its package is not installed."""
-    if isinstance(names, str) or not set(names) <= set(TRACKERS):
-        raise TemDataError(f"params.yaml: report_to is {names!r}; expected a list of some of {', '.join(TRACKERS)}")
+def check_trackers(names: Sequence[str], section: str) -> None:
+    """Raises SettingError where the package of one of `names` is not installed."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise TemDataError(
-            f"params.yaml: report_to names {missing[0]}, which is not installed; "
-            f"`pip install {missing[0]}` or take it out of the list"
-        )
+        problem = f"{missing[0]} is not installed; `pip install {missing[0]}` or take it out of the list"
+        raise SettingError(section, "report_to", problem)
 
 
 @contextmanager

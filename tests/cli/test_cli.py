@@ -18,8 +18,10 @@ from tem_data.core.files import read_json, read_table
 from tem_data.core.micrograph import count_by_class, touches_edge
 from tem_data.core.schema import read_classes, read_dataset, write_dataset
 from tem_data.detection.model import Detector
-from tem_data.fidelity import adherence, judges, measuring
-from tem_data.simulation import micrographs
+from tem_data.fidelity import adherence
+from tem_data.fidelity import steps as measuring
+from tem_data.judges import judges
+from tem_data.simulation import steps as simulation
 from tests.helpers.processes import OF_THIS_CHECKOUT, ROOT
 from tests.helpers.toy_ldm import untrained
 
@@ -276,7 +278,7 @@ def test_a_comparison_that_stops_leaves_its_judges_and_no_report(run, judged, mo
 
     monkeypatch.setattr(measuring, "_draw", stop)
     assert run(*FIDELITY, "-o", "out") == "error: stopped"
-    assert [path.name for path in Path().glob("*out*")] == [".out.work"]
+    assert [path.name for path in Path().glob("*out*")] == [".out.judges.work"]
     assert "no rows of split 'train'" in run("fidelity", "micrographs", "pairs", "--ldm", "ldm", "-o", "new")
     assert "latent diffusion model gone" in run("fidelity", "patches", "pairs", "--ldm", "gone", "-o", "new")
     assert judged == [7, 7]
@@ -287,12 +289,12 @@ def test_a_folder_is_of_the_command_that_came_first(run, monkeypatch):
     command = [sys.executable, "-m", "tem_data.cli", "simulate", "-o", "out", "--count", "1", "--size-px", "64"]
     others = []
 
-    def simulate(*settings):
+    def simulate(**settings):
         others.append(subprocess.run(command, env=OF_THIS_CHECKOUT, capture_output=True, text=True))
-        return simulated(*settings)
+        return simulated(**settings)
 
-    simulated = micrographs.simulate
-    monkeypatch.setattr(micrographs, "simulate", simulate)
+    simulated = simulation.simulate
+    monkeypatch.setattr(simulation, "simulate", simulate)
     run("simulate", "-o", "out", "--count", 2, "--size-px", 64)
     assert [(other.returncode, other.stdout) for other in others] == [(1, "")]
     assert others[0].stderr.startswith("error: out: another process is writing it")

@@ -12,8 +12,9 @@ from diffusers import AutoencoderKL, VQModel
 from tem_data.core.errors import TemDataError
 from tem_data.diffusion import autoencoder as autoencoder_module
 from tem_data.diffusion import grain, load_autoencoder, train_autoencoder
-from tem_data.diffusion.autoencoder import AutoencoderSettings, build_autoencoder, own_device, psnr, save_autoencoder
-from tem_data.training.loop import fit
+from tem_data.diffusion.autoencoder import build_autoencoder, own_device, psnr, save_autoencoder
+from tem_data.diffusion.settings import AutoencoderSettings
+from tem_data.training.averaged import fit_averaged
 from tests.helpers.processes import Killed, contents, killer, permissions, umask
 from tests.helpers.toy_ldm import AUTOENCODER, toy, trained, untrained_autoencoder
 
@@ -34,7 +35,10 @@ def test_autoencoder_learns_and_standardises_its_latents():
 
 def test_latent_noise_is_for_training_only(tmp_path, monkeypatch):
     monkeypatch.setattr(grain, "STEPS", 1)
-    images, fixed = toy(4, 0).images, AUTOENCODER | dict(steps=1, batch_size=4, learning_rate=0.0)
+    images, fixed = (
+        toy(4, 0).images,
+        AutoencoderSettings(**(AUTOENCODER | dict(steps=1, batch_size=4, learning_rate=1e-30))),
+    )
 
     def row(noise: float) -> dict:
         settings = fixed | dict(latent_noise=noise)
@@ -89,7 +93,7 @@ def test_missing_autoencoder_is_explained(tmp_path):
 def test_wrong_factor_is_explained(tmp_path):
     images = toy(4, 0).images
     with pytest.raises(TemDataError, match="factor is 6"):
-        train_autoencoder(images, images, AUTOENCODER | {"factor": 6}, tmp_path, 0)
+        train_autoencoder(images, images, AutoencoderSettings(**(AUTOENCODER | {"factor": 6})), tmp_path, 0)
 
 
 def test_autoencoder_lies_on_the_gpu_of_its_process(monkeypatch, tmp_path):
@@ -120,7 +124,7 @@ def test_loading_warns_of_odd_settings_only(monkeypatch, caplog, tmp_path):
 def test_killed_autoencoder_training_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(grain, "STEPS", 3)
     images, val_images = toy(8, 0).images, toy(4, 1).images
-    settings = AUTOENCODER | dict(steps=5, batch_size=4, checkpointing_steps=2)
+    settings = AutoencoderSettings(**(AUTOENCODER | dict(steps=5, batch_size=4, checkpointing_steps=2)))
 
     def train(name: str) -> None:
         autoencoder, _ = train_autoencoder(images, val_images, settings, tmp_path / name, 0)
@@ -128,7 +132,7 @@ def test_killed_autoencoder_training_ends_with_the_same_bytes(tmp_path, monkeypa
 
     train("whole")
     with monkeypatch.context() as context, pytest.raises(Killed):
-        context.setattr(autoencoder_module, "fit", partial(fit, callback=killer(3)))
+        context.setattr(autoencoder_module, "fit_averaged", partial(fit_averaged, callback=killer(3)))
         train("killed")
     train("killed")
     assert contents(tmp_path / "killed_saved") == contents(tmp_path / "whole_saved")

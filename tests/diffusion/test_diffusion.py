@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.settings import read_settings
+from tem_data.core.settings import read_section
 from tem_data.diffusion import denoiser as denoiser_module
 from tem_data.diffusion import train_ldm
 from tem_data.diffusion.conditioning import NO_MASK, ImageMaskPairs, instance_edges, mask_condition
 from tem_data.diffusion.denoiser import (
     DenoisingLoss,
-    LDMSettings,
     MaskDenoiser,
     SpatialNorm,
     build_denoiser,
     noise_scheduler,
     sizes_differ,
 )
-from tem_data.training.loop import TrainingSettings, fit
+from tem_data.diffusion.settings import LDMSettings
+from tem_data.training.averaged import fit_averaged
 from tests.helpers.processes import Killed, killer
 from tests.helpers.toy_ldm import LDM, conditioning, toy, trained, untrained_autoencoder
 
@@ -212,9 +212,9 @@ def test_where_the_grey_level_is_decided_the_denoiser_does_not_see_the_mask(time
 
 def test_settings_are_checked():
     with pytest.raises(TemDataError, match="stepz"):
-        read_settings(TrainingSettings, {"steps": 1, "stepz": 2}, "ldm")
-    with pytest.raises(TemDataError, match="steps"):
-        read_settings(TrainingSettings, {}, "ldm")
+        read_section(LDMSettings, {"steps": 1, "stepz": 2})
+    with pytest.raises(TemDataError, match="ldm.steps: expected a whole number of 1 or more, found -1"):
+        read_section(LDMSettings, {"steps": -1})
 
 
 def test_denoiser_learns():
@@ -225,7 +225,8 @@ def test_denoiser_learns():
 def short_ldm(workdir: Path, **changes) -> tuple[MaskDenoiser, list]:
     images, told = toy(8, 0)
     pairs = ImageMaskPairs(images, told._replace(nm_per_px=np.linspace(0.4, 0.6, 8, dtype=np.float32)))
-    settings = LDM | dict(steps=7, batch_size=4, checkpointing_steps=2, validation_steps=3, mask_dropout=0.5)
+    changes = dict(steps=7, batch_size=4, checkpointing_steps=2, validation_steps=3, mask_dropout=0.5)
+    settings = LDMSettings(**(LDM | changes))
     return train_ldm(untrained_autoencoder(), pairs, pairs, 1, settings | changes, workdir, 5)
 
 
@@ -237,7 +238,7 @@ def test_killed_training_ends_with_the_same_bytes(tmp_path, monkeypatch):
     unet, history = short_ldm(tmp_path / "whole")
     assert unet.config.pixel_size
     with monkeypatch.context() as context, pytest.raises(Killed):
-        context.setattr(denoiser_module, "fit", partial(fit, callback=killer(5)))
+        context.setattr(denoiser_module, "fit_averaged", partial(fit_averaged, callback=killer(5)))
         short_ldm(tmp_path / "killed")
     resumed, resumed_history = short_ldm(tmp_path / "killed")
     assert resumed_history == history

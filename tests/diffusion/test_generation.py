@@ -13,9 +13,10 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import fingerprint
 from tem_data.core.micrograph import Micrograph, defect_from_mask
 from tem_data.core.schema import Classes, read_dataset, write_dataset
-from tem_data.diffusion import datasets, generate
+from tem_data.diffusion import generate, steps
 from tem_data.diffusion.conditioning import Conditioning, instance_edges
 from tem_data.diffusion.generation import GenerationRequest
+from tem_data.diffusion.settings import GenerationSettings, LDMSettings
 from tests.helpers.processes import Killed, contents, run_in_two_processes
 from tests.helpers.toy_ldm import LDM, toy, trained, untrained, untrained_autoencoder
 
@@ -38,7 +39,7 @@ def write_npz(path: Path, names: list[str], images: np.ndarray) -> None:
 
 
 def test_killed_generation_ends_with_the_same_shards(tmp_path):
-    settings, written = dict(num_inference_steps=2, batch_size=2, shard_rows=3), []
+    settings, written = GenerationSettings(scheduler=None, num_inference_steps=2, batch_size=2, shard_rows=3), []
 
     def write(path: Path, names: list[str], images: np.ndarray, limit: int = 99) -> None:
         if len(written) == limit:
@@ -64,7 +65,7 @@ def test_ddim_paints_from_the_seeds_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "scheduler", pipeline.scheduler)  # `generate` replaces it
 
     def paint(folder: str, first_seed: int, batch_size: int) -> np.ndarray:
-        settings = dict(scheduler="DDIMScheduler", num_inference_steps=5, batch_size=batch_size)
+        settings = GenerationSettings(scheduler="DDIMScheduler", num_inference_steps=5, batch_size=batch_size)
         shards = generate(pipeline, requests(4, first_seed), write_npz, tmp_path / folder, settings)
         painted.extend(shards)
         return np.load(shards[0])["images"].astype(int)
@@ -78,8 +79,8 @@ def test_ddim_paints_from_the_seeds_alone(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["EulerAncestralDiscreteScheduler", "UNet2DModel", "ddim"])
 def test_other_schedulers_are_refused(tmp_path, name):
-    with pytest.raises(TemDataError, match="DDIMScheduler or DPMSolverMultistepScheduler"):
-        generate(untrained(), [], write_npz, tmp_path, dict(scheduler=name))
+    with pytest.raises(TemDataError, match="DPMSolverMultistepScheduler, DDIMScheduler"):
+        generate(untrained(), [], write_npz, tmp_path, GenerationSettings(scheduler=name))
 
 
 def test_masks_of_several_sizes_are_refused(tmp_path):
@@ -88,7 +89,7 @@ def test_masks_of_several_sizes_are_refused(tmp_path):
         for width in (32, 40)
     ]
     with pytest.raises(TemDataError, match=r"train-00000.parquet: its masks have the sizes \[\(32, 32\), \(32, 40\)\]"):
-        generate(untrained(), mixed, write_npz, tmp_path, {})
+        generate(untrained(), mixed, write_npz, tmp_path, GenerationSettings())
 
 
 def mask_micrographs(n: int) -> list[Micrograph]:
@@ -106,11 +107,11 @@ def work(tmp_path) -> Path:
     return tmp_path
 
 
-SETTINGS = dict(num_inference_steps=2, guidance_scale=1.5, batch_size=1, shard_rows=2)
+SETTINGS = GenerationSettings(scheduler=None, num_inference_steps=2, guidance_scale=1.5, batch_size=1, shard_rows=2)
 
 
 def generate_pairs(work: Path, name: str, **changes) -> Path:
-    datasets.generate_pairs(work / "ldm", work / "masks", SETTINGS | changes, 3, work / name)
+    steps.generate_pairs(work / "ldm", work / "masks", replace(SETTINGS, **changes), 3, work / name)
     return work / name
 
 
@@ -123,14 +124,14 @@ def test_generated_pairs_say_what_made_them(work):
     assert len({pair.seed for pair in pairs}) == 5
     for pair, mask in zip(pairs, masks, strict=True):
         np.testing.assert_array_equal(pair.defects[0].mask, mask.defects[0].mask)
-        conditioning = Conditioning(*(np.stack([values]) for values in datasets.conditioning_of(mask, CLASSES.names)))
+        conditioning = Conditioning(*(np.stack([values]) for values in steps.conditioning_of(mask, CLASSES.names)))
         again = untrained().paint(conditioning, [pair.seed], 2, 1.5)
         np.testing.assert_array_equal(pair.image, again[0])
 
 
 def test_killed_pairs_go_on_where_they_stood(work, monkeypatch):
     whole = generate_pairs(work, "whole")
-    write, done = datasets.write_shard, []
+    write, done = steps.write_shard, []
 
     def once(path, *rest) -> None:
         if done:
@@ -138,7 +139,7 @@ def test_killed_pairs_go_on_where_they_stood(work, monkeypatch):
         done.append(write(path, *rest))
 
     with monkeypatch.context() as context, pytest.raises(Killed):
-        context.setattr(datasets, "write_shard", once)
+        context.setattr(steps, "write_shard", once)
         generate_pairs(work, "killed")
     assert [path.name for path in (work / "killed").rglob("*.*")] == ["train-00000.parquet"]
     generate_pairs(work, "killed")
@@ -169,7 +170,7 @@ def test_missing_models_are_explained(work):
     untrained_autoencoder().model.save_pretrained(work / "autoencoder")
     for wrong in (work / "autoencoder", work / "missing"):
         with pytest.raises(TemDataError, match=f"{wrong}: .*MaskToMicrographPipeline") as caught:
-            datasets.generate_pairs(wrong, work / "masks", {}, 0, work / "out")
+            steps.generate_pairs(wrong, work / "masks", GenerationSettings(), 0, work / "out")
         assert "\n" not in str(caught.value) and caught.value.__cause__
 
 
@@ -195,27 +196,27 @@ def test_pairs_are_read_or_missed_by_name(tmp_path):
     patches = [replace(patch, image=image) for patch, image in zip(bare, images, strict=True)]
     patches[1] = replace(patches[1], nm_per_px=None, defects=(*patches[1].defects, unclear))
     write_dataset(tmp_path / "patches", {"train": patches}, CLASSES)
-    read = datasets.read_pairs(tmp_path / "patches", "train")
+    read = steps.read_pairs(tmp_path / "patches", "train")
     np.testing.assert_array_equal(read.images, images)
     np.testing.assert_array_equal(read.conditioning.masks, conditioning.masks)
     np.testing.assert_array_equal(read.conditioning.edges, instance_edges(conditioning.masks))
     np.testing.assert_array_equal(read.conditioning.nm_per_px, np.float32([0.5, np.nan]))
     with pytest.raises(TemDataError, match=r"patches.*'validation'"):
-        datasets.read_pairs(tmp_path / "patches", "validation")
+        steps.read_pairs(tmp_path / "patches", "validation")
     write_dataset(tmp_path / "masks", {"train": [patches[0], bare[1]]}, CLASSES)
     with pytest.raises(TemDataError, match=r"masks.*'train', row 1 \('m1'\).*no image"):
-        datasets.read_pairs(tmp_path / "masks", "train")
+        steps.read_pairs(tmp_path / "masks", "train")
 
 
 def test_training_from_a_dataset_leaves_sample_sheets(tmp_path):
     images = toy(8, 3).images
     patches = [replace(patch, image=image) for patch, image in zip(mask_micrographs(8), images, strict=True)]
     write_dataset(tmp_path / "patches", {"train": patches[:5], "validation": patches[5:]}, CLASSES)
-    settings = LDM | dict(steps=2, batch_size=2, sample_steps=1)
-    pipeline, history = datasets.ldm_for(tmp_path / "patches", untrained_autoencoder(), settings, 0, tmp_path / "work")
+    settings = LDMSettings(**(LDM | dict(steps=2, batch_size=2, sample_steps=1)))
+    pipeline, history = steps.ldm_for(tmp_path / "patches", untrained_autoencoder(), settings, 0, tmp_path / "work")
     assert pipeline.config.class_names == ["square"] and pipeline.config.nm_per_px == 0.5
     assert all(row["memorisation_ratio"] > 0 for row in history)
-    datasets.save_ldm(pipeline, tmp_path / "work", tmp_path / "ldm")
+    steps.save_ldm(pipeline, tmp_path / "work", tmp_path / "ldm")
     sheets = sorted((tmp_path / "ldm_training/samples").iterdir())
     assert [path.name for path in sheets] == ["step-000001.png", "step-000002.png"]
     assert sheets[0].read_bytes() != sheets[1].read_bytes()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import write_table
 from tem_data.core.micrograph import Defect, Micrograph
-from tem_data.core.settings import read_settings
+from tem_data.core.settings import read_section
 from tem_data.detection.model import Detector, DetectorSettings
 from tem_data.detection.prediction import predict_patches
 from tem_data.fidelity import adherence
@@ -342,4 +342,4 @@ def test_what_is_dropped_is_counted(tmp_path):
 @pytest.mark.parametrize("quantile", [-0.1, 1])
 def test_a_quantile_out_of_range_is_refused(quantile):
     with pytest.raises(TemDataError, match="filter.quantile"):
-        read_settings(FilterSettings, {"quantile": quantile}, "filter")
+        read_section(FilterSettings, {"quantile": quantile})

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from tem_data.diffusion import Autoencoder, MaskToMicrographPipeline, grain, train_autoencoder, train_ldm
-from tem_data.diffusion.autoencoder import AutoencoderSettings, build_autoencoder
+from tem_data.diffusion.autoencoder import build_autoencoder
 from tem_data.diffusion.conditioning import Conditioning, ImageMaskPairs, instance_edges
-from tem_data.diffusion.denoiser import LDMSettings, build_denoiser
+from tem_data.diffusion.denoiser import build_denoiser
 from tem_data.diffusion.grain import Grain
-from tem_data.training.loop import History
+from tem_data.diffusion.settings import AutoencoderSettings, LDMSettings
+from tem_data.training.checkpoints import History
 
 AUTOENCODER = dict(
     steps=60,
@@ -59,8 +60,10 @@ def trained() -> tuple[Autoencoder, MaskToMicrographPipeline, History, History]:
     """The autoencoder, the pipeline and their histories."""
     train, validation = toy(64, 0), toy(16, 1)
     with TemporaryDirectory() as work, patch.object(grain, "STEPS", 40):
-        autoencoder, history = train_autoencoder(train.images, validation.images, AUTOENCODER, f"{work}/ae", 0)
-        unet, ldm_history = train_ldm(autoencoder, train, validation, 1, LDM, f"{work}/ldm", 1)
+        autoencoder, history = train_autoencoder(
+            train.images, validation.images, AutoencoderSettings(**AUTOENCODER), f"{work}/ae", 0
+        )
+        unet, ldm_history = train_ldm(autoencoder, train, validation, 1, LDMSettings(**LDM), f"{work}/ldm", 1)
     return autoencoder, MaskToMicrographPipeline.assemble(unet, autoencoder, ["square"], 0.5), history, ldm_history
 
 

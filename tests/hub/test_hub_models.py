@@ -332,11 +332,11 @@ def test_predict_takes_a_name(hub, detector, command, tmp_path):
 def test_train_ldm_takes_an_autoencoder_of_a_revision(monkeypatch, command, tmp_path):
     asked = []
 
-    def stop(patches, settings, seed, work):
-        asked.append((settings["pretrained"], settings["revision"]))
+    def stop(patches, out, settings, seed):
+        asked.append((settings.pretrained, settings.revision))
         raise TemDataError("stopped")
 
-    monkeypatch.setattr("tem_data.diffusion.steps.autoencoder_for", stop)
+    monkeypatch.setattr("tem_data.diffusion.steps.train_autoencoder_on", stop)
     (tmp_path / "params.yaml").write_text("{autoencoder: {revision: of another}, ldm: {}}")
     (tmp_path / "org/here@v1").mkdir(parents=True)
     for name in ("org/vae@v1.0.0", "org/vae", "org/here@v1"):

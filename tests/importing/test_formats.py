@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_ops
 
-from tem_data.coco.instances import read_coco
+from tem_data.coco.writing import read_coco
 from tem_data.core.errors import TemDataError
 from tem_data.importing.fiji import parse_log, read_ellipses, read_fiji
 from tem_data.importing.images import nm_per_px_in_metadata, read_image

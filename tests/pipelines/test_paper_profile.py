@@ -8,11 +8,13 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
-from tem_data.core.settings import read_settings
-from tem_data.detection.model import DetectorSettings, detector_config, new_detector
+from tem_data.core.settings import read_section
+from tem_data.detection.model import detector_config, new_detector
+from tem_data.detection.settings import DetectorSettings
 from tem_data.detection.training import train_detector
 from tem_data.diffusion import Autoencoder, grain, train_ldm
 from tem_data.diffusion.conditioning import Conditioning, ImageMaskPairs
+from tem_data.diffusion.settings import LDMSettings
 from tem_data.diffusion.steps import conditioning_of
 from tem_data.patches.cutting import tiles
 from tem_data.simulation.micrographs import simulate
@@ -33,14 +35,14 @@ def patches(params) -> list:
 
 
 def test_mask_rcnn_r50_fpn(params, patches, tmp_path):
-    settings = read_settings(DetectorSettings, params["detector"], "detector")
+    settings = read_section(DetectorSettings, params["detector"])
     assert settings.weights == "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
     # The model zoo cannot be reached from a test: weights of the same names and shapes stand in for COCO's.
     stand_in = new_detector(detector_config(settings, CLASSES, 128.0, 40.0), CLASSES, None, seed=0).model.state_dict()
     save_file({k: v.contiguous() for k, v in stand_in.items()}, tmp_path / "weights.safetensors")
     settings = replace(settings, weights=str(tmp_path / "weights.safetensors"), iterations=2)
 
-    detector, history = train_detector(patches, CLASSES, settings, seed=0, checkpoints=tmp_path / "work")
+    detector, history = train_detector(patches, CLASSES, settings, seed=0, workdir=tmp_path / "work")
 
     cfg = detector.cfg
     assert (cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.NORM, cfg.MODEL.BACKBONE.FREEZE_AT) == (50, "FrozenBN", 2)
@@ -71,7 +73,9 @@ def test_unet_on_f8_latents_of_four_channels(params, patches, tmp_path, monkeypa
     pairs = ImageMaskPairs(
         images, Conditioning(*map(np.stack, zip(*(conditioning_of(p, CLASSES) for p in patches), strict=True)))
     )
-    settings = params["ldm"] | {"steps": 2, "batch_size": 2, "validation_steps": 2, "validation_patches": 2}
+    settings = replace(
+        read_section(LDMSettings, params["ldm"]), steps=2, batch_size=2, validation_steps=2, validation_patches=2
+    )
     autoencoder = Autoencoder(vae).measured(images, seed=0)
 
     denoiser, history = train_ldm(autoencoder, pairs, pairs, len(CLASSES), settings, tmp_path, seed=0)

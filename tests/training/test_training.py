@@ -17,7 +17,8 @@ from torch import nn
 
 from tem_data.core.errors import TemDataError
 from tem_data.training import tracking
-from tem_data.training.loop import TrainingSettings, evenly_spaced, fit, learning_rate, stop_reason
+from tem_data.training.averaged import evenly_spaced, fit_averaged, learning_rate, stop_reason
+from tem_data.training.settings import TrainingSettings
 from tests.helpers.processes import Killed, killer, run_in_two_processes
 
 TINY = dict(
@@ -31,13 +32,13 @@ def noisy_images(rng: np.random.Generator, n: int) -> tuple[torch.Tensor, torch.
     return torch.from_numpy(clean), torch.from_numpy(clean + noise)
 
 
-def batch_loss(model: nn.Module, rng: np.random.Generator, part: slice) -> torch.Tensor:
+def batch_loss(model: nn.Module, rng: np.random.Generator, step: int, part: slice) -> dict[str, torch.Tensor]:
     clean, noisy = (images[part].to(next(model.parameters()).device) for images in noisy_images(rng, 4))
-    return ((model(noisy).float() - clean) ** 2).mean()
+    return {"loss": ((model(noisy).float() - clean) ** 2).mean()}
 
 
 def validate(model: nn.Module) -> dict[str, float]:
-    return {"val_loss": batch_loss(model, np.random.default_rng(99), slice(None)).item()}
+    return {"val_loss": batch_loss(model, np.random.default_rng(99), 0, slice(None))["loss"].item()}
 
 
 def train_tiny(workdir, callback=None, sample=None, **changes) -> tuple[nn.Module, list]:
@@ -45,7 +46,7 @@ def train_tiny(workdir, callback=None, sample=None, **changes) -> tuple[nn.Modul
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 3, padding=1))
     settings = TrainingSettings(**(TINY | changes))
-    return fit(model, batch_loss, validate, settings, workdir, 5, callback, sample=sample)
+    return fit_averaged(model, batch_loss, validate, settings, workdir, 5, callback, section="toy", sample=sample)
 
 
 class Walk(nn.Module):
@@ -64,13 +65,13 @@ def train_walk(workdir, callback=None, sample=None, **changes) -> tuple[Walk, li
     settings = TINY | dict(steps=40, learning_rate=0.1, warmup_steps=0, weight_decay=0.0, ema_decay=0.0)
     settings = TrainingSettings(**(settings | dict(validation_steps=1) | changes))
 
-    def up(model: nn.Module, rng: np.random.Generator, part: slice) -> torch.Tensor:
-        return -model()
+    def up(model: nn.Module, rng: np.random.Generator, step: int, part: slice) -> dict[str, torch.Tensor]:
+        return {"loss": -model()}
 
     def distance(model: Walk) -> dict[str, float]:
         return {"val_loss": abs(model().item() - 0.5)}
 
-    return fit(Walk(), up, distance, settings, workdir, 0, callback, sample=sample)
+    return fit_averaged(Walk(), up, distance, settings, workdir, 0, callback, section="toy", sample=sample)
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
@@ -96,9 +97,9 @@ def test_evenly_spaced_indices(n, wanted):
     [
         (dict(gradient_accumulation_steps=3), "batch_size 4 is no multiple"),
         (dict(min_memorisation_ratio=0.8), "set sample_steps"),
-        (dict(mixed_precision="half"), "mixed_precision is 'half' .*expected no, fp16 or bf16"),
-        (dict(report_to=["wandb"]), "expected a list of some of tensorboard, dvclive"),
-        (dict(report_to="tensorboard"), "expected a list of some of tensorboard, dvclive"),
+        (dict(mixed_precision="half"), "mixed_precision: expected one of no, fp16, bf16, found 'half'"),
+        (dict(report_to=["wandb"]), "report_to.0: expected one of tensorboard, dvclive, found 'wandb'"),
+        (dict(report_to="tensorboard"), "report_to: expected a list, each one of tensorboard, dvclive"),
     ],
 )
 def test_settings_that_cannot_be_had(tmp_path, changes, message):
@@ -107,12 +108,12 @@ def test_settings_that_cannot_be_had(tmp_path, changes, message):
 
 
 def test_a_loss_that_is_not_finite_is_named(tmp_path):
-    def infinite(model, rng, part):
-        return model() * float("inf")
+    def infinite(model, rng, step, part):
+        return {"loss": model() * float("inf")}
 
     settings = TrainingSettings(**TINY)
-    with pytest.raises(TemDataError, match="loss of step 1 is nan; lower learning_rate"):
-        fit(Walk(), infinite, lambda model: {}, settings, tmp_path, 0)
+    with pytest.raises(TemDataError, match="toy.learning_rate: the loss of step 1 is nan; lower it"):
+        fit_averaged(Walk(), infinite, lambda model: {}, settings, tmp_path, 0, section="toy")
     with pytest.raises(TemDataError, match="{'memorisation_ratio': inf}; expected finite numbers"):
         train_tiny(tmp_path, sample=lambda model, step: {"memorisation_ratio": float("inf")}, sample_steps=1)
 
@@ -190,7 +191,7 @@ def test_other_settings_do_not_resume(tmp_path):
         train_tiny(tmp_path, steps=2, learning_rate=1e-4, patience=3)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "averages.pt", "history.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "parts.pt", "history.json"])
 def test_a_truncated_checkpoint_is_explained(tmp_path, name):
     whole, _ = train_tiny(tmp_path, steps=4)
     file = tmp_path / "checkpoint-4" / name
