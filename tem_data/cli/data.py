@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,7 +16,7 @@ from tem_data.splits.schemes import SplitSettings
 
 
 @app.command("import")
-@options_of(ImportSettings)
+@options_of(ImportSettings, without=("source",))
 def import_(
     images: Annotated[Path, typer.Argument(help="Folder of micrographs: PNG, JPEG or TIFF.")],
     annotations: Annotated[
@@ -24,6 +24,13 @@ def import_(
     ],
     out: OutFolder,
     settings: ImportSettings,
+    source: Annotated[
+        Literal["coco", "ellipses", "fiji", "masks"],
+        typer.Option(
+            help="What ANNOTATIONS is. fiji: files NAME_results.csv and NAME_log.txt, measured in px (in Fiji, before "
+            "measuring: Analyze > Set Scale > Click to Remove Scale)."
+        ),
+    ] = "coco",
     quarantine: Annotated[Path, typer.Option(help="Table of everything that was found wrong.")] = Path(
         "quarantine.csv"
     ),

@@ -124,7 +124,10 @@ def read_section(kind: type[Settings], values: Any) -> Settings:
 
 def _setting_error(kind: type, error: ValidationError) -> SettingError:
     first = error.errors(include_url=False)[0]
-    place, field = [str(part) for part in first["loc"]], fields_of(kind).get(str(first["loc"][0]))
+    place = [str(part) for part in first["loc"]]
+    if isinstance(first["loc"][0], int):  # of an argument without its name
+        place[0] = [*fields_of(kind), "too many"][first["loc"][0]]
+    field = fields_of(kind).get(place[0])
     if field is None:
         return SettingError(kind.section, place[0], f"unknown key; expected one of {', '.join(fields_of(kind))}")
     if first["type"] in ("missing", "missing_argument"):

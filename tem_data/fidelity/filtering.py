@@ -137,6 +137,7 @@ def write_filtered(
     floor = floor_of(read_adherence(table, "real"), settings.quantile)
     kept, report = filter_pairs(generated, read_adherence(table, "generated"), floor)
     write_dataset(out, {"train": kept}, classes, "Generated pairs (GEN) without the poor ones.")
+    print(f"{out}: kept {report['pairs']['kept']} of {report['pairs']['all']} pairs")
     return report
 
 

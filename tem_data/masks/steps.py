@@ -35,11 +35,12 @@ def sample_dataset(
     SettingError where neither `count` nor `patches` says how many, and for
     settings that the shapes cannot meet.
     """
+    fitted = load_shapes(shapes)
     if settings.count is None and patches is None:
         raise SettingError("masks", "count", "missing; say how many masks, or name the patches to draw them for")
     if patches is not None and settings.size_px is None:
         settings = replace(settings, size_px=next(iter(read_dataset(patches, "train"))).shape[0])
-    sampler = MaskSampler(load_shapes(shapes), settings)
+    sampler = MaskSampler(fitted, settings)
     count = settings.count or round(settings.per_patch * count_rows(patches, "train"))
     masks = (ignore_slivers(mask, min_area_px) for mask in sampler.masks(seed, 0, count))
     classes = Classes(sampler.classes) if patches is None else read_classes(patches)

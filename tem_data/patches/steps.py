@@ -38,7 +38,8 @@ def cut_dataset(
         for role in patches
     }
     for role, counts in report.items():
-        print(f"{role}: {counts['patches']} patches of {counts['micrographs']} micrographs, {counts['defects']}")
+        print(f"{role}: {counts}")
+    print(f"{out}: " + ", ".join(f"{len(held)} {role}" for role, held in patches.items()))
     return patches, report
 
 

@@ -92,7 +92,7 @@ class Checkpoints:
             raise TemDataError(f"{found[-1]}: made with another {changed}; delete {self.folder} or set them back")
         with _damage_explained(found[-1]):
             self.accelerator.load_state(str(found[-1]))
-            states = torch.load(found[-1] / "parts.pt", self.accelerator.device, weights_only=True)
+            states = torch.load(found[-1] / "parts.pt", "cpu", weights_only=True)
             for name, part in self.parts.items():
                 part.load_state_dict(states[name])
             progress = Progress(**stored)

@@ -70,11 +70,12 @@ def fit(
     model, optimizer = accelerator.prepare(model, optimizer)
     parts = {"schedule": schedule}
     if average:
-        average.to(accelerator.device)
         parts["average"] = average
     identity = {**asdict(settings), "seed": seed}
     checkpoints = Checkpoints(Path(workdir), accelerator, parts, identity, settings.checkpoints_total_limit)
     progress = checkpoints.resume()
+    if average:
+        average.to(accelerator.device)
 
     def report(row: Row, rate: float) -> None:  # not every step, as DVCLive takes milliseconds for one
         if row["step"] % REPORT_STEPS == 0 or (average and average.due(row["step"])):

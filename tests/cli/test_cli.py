@@ -82,6 +82,8 @@ HELP = {
     "copy-paste": "the control that generated pairs must beat",
     "publish": "one commit and one tag",
     "pull": "instead of running the stages",
+    "init": "a calibration table to fill in",
+    "settings": "all settings with their defaults",
 }
 
 
@@ -218,7 +220,7 @@ def test_import_of_an_ellipse_table_of_other_columns_and_of_images_that_overlap(
     apart = ("--min-overlap", 0.9, "--overlaps", "none.csv")
     assert "2 micrographs in 2 scenes" in run(*words, "-o", "two", "--columns", "x=X,y=Y", *apart)
     assert read_table("none.csv") == []
-    assert "expected name=value with commas between, found 'x'" in run(*words, "-o", "three", "--columns", "x")
+    assert "expected name=value, with commas between, found 'x'" in run(*words, "-o", "three", "--columns", "x")
 
 
 @pytest.fixture
@@ -320,7 +322,7 @@ def test_a_micrograph_in_training_and_test_is_refused(run, words):
     [
         (("import", "gone", "gone.json", "-o", "x"), "gone"),
         (("split", "gone", "-o", "x", "--test", 1, "--validation", 1), "gone/README.md"),
-        (("split", "gone", "-o", "x", "--percents", "ten"), "--percents: expected numbers"),
+        (("split", "gone", "-o", "x", "--percents", "ten"), "--percents: expected values with commas between"),
         (("patch", "gone", "gone.csv", "-o", "x"), "gone.csv"),
         (("fit-shapes", "gone", "-o", "x"), "gone/README.md"),
         (("sample-masks", "gone.json", "-o", "x"), "gone.json"),
@@ -331,17 +333,26 @@ def test_a_micrograph_in_training_and_test_is_refused(run, words):
         (("score", "gone.json", "gone.json"), "gone.json"),
         (("score", "bad.json", "bad.json"), "bad.json: not a JSON file"),
         (("train-ldm", "gone", "-o", "x", "--params", "bad.json"), "bad.json: not a YAML file"),
-        (("generate", "gone", "gone", "-o", "x", "--params", "empty.yaml"), "empty.yaml: expected a section"),
-        (("generate", "gone", "gone", "-o", "x", *PARAMS), "gone"),
+        (("train-ldm", "gone", "-o", "x", "--params", "list.yaml"), "list.yaml: expected sections of settings"),
+        (("train-ldm", "gone", "-o", "x", "--params", "wrong.yaml"), "wrong.yaml, ldm.steps: expected a whole number"),
+        (("train-ldm", "gone", "-o", "x", "--set", "ldm.steps=-1"), "ldm.steps: expected a whole number of 1 or more"),
+        (("train-ldm", "gone", "-o", "x", "--set", "steps"), "--set steps: expected section.key=value"),
+        (("import", "gone", "gone", "-o", "x", "--source", "fiji"), "--class-numbers: missing"),
+        (("sample-masks", "bad.json", "-o", "x", "--density", "-1"), "--density: expected a number of 0 or more"),
+        (("generate", "gone", "gone", "-o", "x"), "gone"),
         (("fidelity", "gone", "gone", "--ldm", "gone", "-o", "x", "--params", "judges.yaml"), "gone/README.md"),
-        (("fidelity", "gone", "gone", "--ldm", "gone", "-o", "x", *PARAMS), "expected a section 'judges'"),
+        (("fidelity", "gone", "gone", "--ldm", "gone", "-o", "x", *PARAMS), "gone/README.md"),
         (("filter-pairs", "gone", "gone", "-o", "x"), "gone/README.md"),
-        (("filter-pairs", "gone", "gone", "-o", "x", "--quantile", 1), "filter.quantile is 1.0; expected at least 0"),
+        (
+            ("filter-pairs", "gone", "gone", "-o", "x", "--quantile", 1),
+            "--quantile: expected a number of 0 or more and below 1, found 1.0",
+        ),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(run, tmp_path, words, said):
     (tmp_path / "bad.json").write_text("{\n'")
-    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "list.yaml").write_text("[1]")
+    (tmp_path / "wrong.yaml").write_text("{ldm: {steps: many}}")
     (tmp_path / "params.yaml").write_text("{autoencoder: {}, ldm: {}, generate: {}, detector: {}}")
     (tmp_path / "judges.yaml").write_text("{detector: {}, judges: {}, evaluate: {thresholds: [0.5]}}")
     error = run(*words)

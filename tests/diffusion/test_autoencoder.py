@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_latent_noise_is_for_training_only(tmp_path, monkeypatch):
     )
 
     def row(noise: float) -> dict:
-        settings = fixed | dict(latent_noise=noise)
+        settings = replace(fixed, latent_noise=noise)
         return train_autoencoder(images, images, settings, tmp_path / str(noise), 0)[1][0]
 
     clean, noisy = row(0.0), row(3.0)
@@ -92,7 +93,7 @@ def test_missing_autoencoder_is_explained(tmp_path):
 
 def test_wrong_factor_is_explained(tmp_path):
     images = toy(4, 0).images
-    with pytest.raises(TemDataError, match="factor is 6"):
+    with pytest.raises(TemDataError, match="autoencoder.factor: expected one of 2, 4, 8, 16, found 6"):
         train_autoencoder(images, images, AutoencoderSettings(**(AUTOENCODER | {"factor": 6})), tmp_path, 0)
 
 

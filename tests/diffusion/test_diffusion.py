@@ -166,8 +166,8 @@ def test_pixel_sizes_that_differ(sizes, differ):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(conditioning="film"), "conditioning is 'film'; expected concat or spade"),
-        (dict(attention=[True]), "block_out_channels has 2 levels"),
+        (dict(conditioning="film"), "ldm.conditioning: expected one of spade, concat, found 'film'"),
+        (dict(attention=[True]), "ldm.block_out_channels: 2 levels"),
         (dict(block_out_channels=(8,) * 5, attention=(False,) * 5), r"latents \(8 px\) that can be halved 4 times"),
     ],
 )
@@ -225,9 +225,9 @@ def test_denoiser_learns():
 def short_ldm(workdir: Path, **changes) -> tuple[MaskDenoiser, list]:
     images, told = toy(8, 0)
     pairs = ImageMaskPairs(images, told._replace(nm_per_px=np.linspace(0.4, 0.6, 8, dtype=np.float32)))
-    changes = dict(steps=7, batch_size=4, checkpointing_steps=2, validation_steps=3, mask_dropout=0.5)
-    settings = LDMSettings(**(LDM | changes))
-    return train_ldm(untrained_autoencoder(), pairs, pairs, 1, settings | changes, workdir, 5)
+    short = dict(steps=7, batch_size=4, checkpointing_steps=2, validation_steps=3, mask_dropout=0.5)
+    settings = LDMSettings(**(LDM | short | changes))
+    return train_ldm(untrained_autoencoder(), pairs, pairs, 1, settings, workdir, 5)
 
 
 GOLDEN = [1.775234, 1.930941, 1.586168, 1.72281, 1.413172, 1.285553, 1.19597]

@@ -8,6 +8,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph
 from tem_data.core.schema import Classes, read_dataset, write_dataset
 from tem_data.diffusion import load_autoencoder
+from tem_data.diffusion.settings import GenerationSettings
 from tem_data.diffusion.steps import generate_pairs
 from tests.helpers.toy_ldm import untrained
 
@@ -33,8 +34,10 @@ def test_pairs_generated_by_a_published_model_name_its_commit(hub, tmp_path):
     untrained().save_pretrained(str(tmp_path / "ldm"), push_to_hub=True, repo_id="org/ldm")
     mask = Micrograph("m", None, (), (32, 32), origin="sim")
     write_dataset(tmp_path / "masks", {"train": [mask]}, Classes(("square",)))
-    generate_pairs("org/ldm", tmp_path / "masks", {"num_inference_steps": 1}, 0, tmp_path / "pairs")
+    generate_pairs("org/ldm", tmp_path / "masks", GenerationSettings(num_inference_steps=1), 0, tmp_path / "pairs")
     (pair,) = read_dataset(tmp_path / "pairs", "train")
     assert pair.checkpoint == f"org/ldm@{HfApi().repo_info('org/ldm').sha}" and pair.image.shape == (32, 32)
     with pytest.raises(TemDataError, match="org/none"):
-        generate_pairs("org/none", tmp_path / "masks", {"num_inference_steps": 1}, 0, tmp_path / "others")
+        generate_pairs(
+            "org/none", tmp_path / "masks", GenerationSettings(num_inference_steps=1), 0, tmp_path / "others"
+        )

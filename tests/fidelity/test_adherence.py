@@ -29,6 +29,7 @@ from tem_data.fidelity.filtering import (
     smoothed,
 )
 from tem_data.judges.judges import Judge, folds_of, load_judges, save_judges, train_judges
+from tem_data.judges.settings import JudgeSettings
 from tem_data.scoring import Rule
 
 CLASSES = ("square", "disc")
@@ -95,7 +96,7 @@ def test_folds_are_balanced_and_go_by_micrograph_where_no_scene_is_known():
 
 @pytest.mark.parametrize("folds", [0, 1, 5])
 def test_folds_out_of_range_are_refused(folds):
-    with pytest.raises(TemDataError, match=f"judges.folds in params.yaml is {folds}.* 4 scenes"):
+    with pytest.raises(TemDataError, match=f"judges.folds: .*found {folds}; .* 4 scenes"):
         folds_of([pair(i) for i in range(4)], folds, 0)
 
 
@@ -126,7 +127,7 @@ def test_no_judge_is_trained_on_a_scene_of_its_fold(monkeypatch, tmp_path):
         return Detector({}, None, tuple(classes)), []
 
     monkeypatch.setattr("tem_data.judges.judges.train_detector", train)
-    judges = train_judges(PATCHES, CLASSES, SHORT, folds=3, seed=1, work=tmp_path)
+    judges = train_judges(PATCHES, CLASSES, JudgeSettings(3, SHORT.iterations), SHORT, seed=1, work=tmp_path)
     assert [j.seen for j in judges] == [{p.scene_name for p in patches} for patches, _ in given_to]
     shown = Counter(p.micrograph_id for patches, _ in given_to for p in patches)
     assert shown == {p.micrograph_id: 2 for p in PATCHES}  # by all judges but one
@@ -137,19 +138,19 @@ def test_no_judge_is_trained_on_a_scene_of_its_fold(monkeypatch, tmp_path):
 def test_a_fold_without_a_defect_is_refused(tmp_path):
     bare = [pair(0, [at(0)], "a"), pair(1, [at(0, ignore=True)], "b"), pair(2, (), "b")]
     with pytest.raises(TemDataError, match=r"fold \d of judges.folds, the scenes b, holds no defect"):
-        train_judges(bare, CLASSES, SHORT, folds=2, seed=0, work=tmp_path)
+        train_judges(bare, CLASSES, JudgeSettings(2, SHORT.iterations), SHORT, seed=0, work=tmp_path)
 
 
 def test_judges_go_on_after_a_kill_and_are_the_same_when_loaded(tmp_path, capsys):
     lone = [*PATCHES[:2], pair(20, [at(0)], "s1"), pair(21, [at(1)], "s1")]  # discs in s0 alone
 
     def train():
-        return train_judges(lone, CLASSES, SHORT, folds=2, seed=0, work=tmp_path / "work")
+        return train_judges(lone, CLASSES, JudgeSettings(2, SHORT.iterations), SHORT, seed=0, work=tmp_path / "work")
 
     judges = train()
     assert "is shown no disc" in capsys.readouterr().out
     written = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("*.pt")}
-    assert sorted(p.parent.name for p in written) == ["0", "1"]
+    assert {p.relative_to(tmp_path / "work").parts[0] for p in written} == {"0", "1"}
     again = train()  # from the checkpoints, nothing is left to do
     assert written == {p: p.stat().st_mtime_ns for p in written}
 

@@ -95,7 +95,7 @@ def test_evenly_spaced_indices(n, wanted):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(gradient_accumulation_steps=3), "batch_size 4 is no multiple"),
+        (dict(gradient_accumulation_steps=3), "toy.batch_size: 4 is no multiple"),
         (dict(min_memorisation_ratio=0.8), "set sample_steps"),
         (dict(mixed_precision="half"), "mixed_precision: expected one of no, fp16, bf16, found 'half'"),
         (dict(report_to=["wandb"]), "report_to.0: expected one of tensorboard, dvclive, found 'wandb'"),
@@ -296,7 +296,9 @@ def test_trackers_hold_every_step_once_though_killed(tmp_path, monkeypatch):
     assert {event.step: event.value for event in events.Scalars("loss")} == pytest.approx(losses)
     assert [event.step for event in events.Scalars("loss")] == list(losses)
     assert [event.step for event in events.Scalars("val_loss")] == [8, 16, 24, 25]
-    assert events.Scalars("learning_rate")[0].value == pytest.approx(learning_rate(7, TrainingSettings(25, 4, 0.1, 0)))
+    assert events.Scalars("learning_rate")[0].value == pytest.approx(
+        learning_rate(7, TrainingSettings(steps=25, learning_rate=0.1, warmup_steps=0))
+    )
     table = (tmp_path / "work/dvclive/plots/metrics/loss.tsv").read_text().split()
     assert table[:2] == ["step", "loss"]
     assert dict(zip(map(int, table[2::2]), map(float, table[3::2]), strict=True)) == pytest.approx(losses)
@@ -308,7 +310,7 @@ def test_trackers_hold_every_step_once_though_killed(tmp_path, monkeypatch):
 
 def test_a_missing_tracker_is_explained(tmp_path, monkeypatch):
     monkeypatch.setattr(tracking, "find_spec", lambda name: None if name == "dvclive" else object())
-    with pytest.raises(TemDataError, match="report_to names dvclive, which is not installed; `pip install dvclive`"):
+    with pytest.raises(TemDataError, match="toy.report_to: dvclive is not installed; `pip install dvclive`"):
         train_tiny(tmp_path, report_to=["tensorboard", "dvclive"])
 
 
