@@ -92,9 +92,9 @@ def fidelity(
     evaluate. Writes report.html, fidelity.json, adherence.csv and figures; resume
     an interrupted run by giving the same command again.
     """
+    from tem_data.core.device import own_device
     from tem_data.core.schema import common_classes
     from tem_data.detection.settings import DetectorSettings
-    from tem_data.diffusion.autoencoder import own_device
     from tem_data.diffusion.steps import load_pipeline
     from tem_data.fidelity.steps import compare_pairs
     from tem_data.fidelity.text import describe

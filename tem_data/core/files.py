@@ -24,6 +24,8 @@ PACKAGE = Path(__file__).parents[1]
 PATIENCE_S = 1.0
 DRAFT_ID = 8
 LEFT_BEHIND = re.compile(rf"\..+\.(lock|old|[0-9a-f]{{{DRAFT_ID}}}\.partial)", re.DOTALL)
+# What decides the result of work that can be half done: trainings and the generation of pictures.
+WORKERS = ("core", "detection", "diffusion", "judges", "training")
 
 
 @contextmanager
@@ -221,15 +223,15 @@ def work_folder(target: str | os.PathLike, settings: Any, *inputs: str | os.Path
     """A folder for what a step needs to go on after it was killed; it goes when `target` is done.
 
     It lies in `.{target}.work` and belongs to these settings, the contents of
-    these inputs, and this version of the package: what an earlier run with
+    these inputs, and the code of WORKERS as it is: what an earlier run with
     others left behind is thrown away. `target` is locked meanwhile; the
     processes of one `accelerate launch` share the folder, and the main one
     holds the lock.
     """
     target = Path(target)
     with locked(target) if is_main_process() else nullcontext():
-        inputs = (*inputs, *sorted(PACKAGE.rglob("*.py")))
-        folder = target.with_name(f".{target.name}.work") / fingerprint(settings, *inputs)
+        code = [path for name in WORKERS for path in sorted((PACKAGE / name).rglob("*.py"))]
+        folder = target.with_name(f".{target.name}.work") / fingerprint(settings, *inputs, *code)
         for other in folder.parent.glob("*") if is_main_process() else ():
             if other != folder:
                 shutil.rmtree(other)

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tem_data.core.device import own_device
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.detection.settings import DetectorSettings
@@ -56,7 +57,7 @@ def detector_config(settings: DetectorSettings, classes: Sequence[str], grey_mea
         cfg.merge_from_list([part for item in settings.overrides.items() for part in item])
     except (KeyError, ValueError, AssertionError) as error:
         raise SettingError("detector", "config", f"detectron2 says: {error}") from error
-    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.DEVICE = str(own_device())
     return cfg
 
 
@@ -123,7 +124,7 @@ def _received(path: Path) -> tuple[CfgNode, nn.Module]:
             raise ValueError(f"it is of version {settings['VERSION']} of detectron2's settings, not {cfg.VERSION}")
         cfg.merge_from_other_cfg(CfgNode(settings))
         cfg.MODEL.WEIGHTS = ""
-        cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+        cfg.MODEL.DEVICE = str(own_device())
         return cfg, build_model(cfg)
     except _FAULTS as error:
         reason = " ".join(str(error).split())

@@ -13,7 +13,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn import functional as F
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.micrograph import RECORDED, Micrograph
 from tem_data.detection.model import Detector, detector_config, new_detector
 from tem_data.detection.settings import DetectorSettings
@@ -48,8 +48,7 @@ def train_detector(
     def batch_loss(model: nn.Module, rng: np.random.Generator, step: int, part: slice) -> dict[str, torch.Tensor]:
         short_side = int(rng.choice(cfg.INPUT.MIN_SIZE_TRAIN))
         chosen = batch_indices(len(patches), settings.batch_size, seed, step)[part]
-        losses = _losses(model, [detectron2_dict(patches[i], classes, short_side) for i in chosen], step)
-        return {"loss": sum(losses.values()), **losses}
+        return _losses(model, [detectron2_dict(patches[i], classes, short_side) for i in chosen], step)
 
     optimizer = _optimizer(detector.model, settings)
     schedule = _schedule(optimizer, settings)
@@ -60,16 +59,14 @@ def train_detector(
 
 
 def _losses(model: nn.Module, batch: list[dict], step: int) -> dict[str, torch.Tensor]:
-    """Raises TemDataError where one is not finite."""
+    """detectron2's, and `loss`, their sum. Raises SettingError where its proposals are not finite."""
     try:
         with EventStorage(step):  # detectron2 wants one open, though nothing reads it
             losses = model(batch)
-        finite = all(torch.isfinite(loss) for loss in losses.values())
-    except FloatingPointError:  # detectron2's, where its proposals are not finite
-        finite = False
-    if not finite:
-        raise TemDataError(f"the detector's loss is no longer finite at iteration {step}; lower detector.learning_rate")
-    return losses
+    except FloatingPointError as error:
+        problem = f"the detector's proposals are no longer finite at iteration {step}; lower it and start again"
+        raise SettingError("detector", "learning_rate", problem) from error
+    return {"loss": sum(losses.values()), **losses}
 
 
 def detectron2_dict(patch: Micrograph, classes: Sequence[str], short_side: int) -> dict:

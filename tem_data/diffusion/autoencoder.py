@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from tem_data.core.device import own_device
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.diffusion.grain import Grain, fit_grain
@@ -137,16 +138,6 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of 8-bit images: 10 log10(255² / mean squared difference)."""
     error = np.mean((images.astype(np.float64) - others) ** 2)
     return float(10 * np.log10(255**2 / max(error, 1e-12)))
-
-
-def own_device() -> torch.device:
-    """The GPU that `accelerate launch` gave to this process, the first one without it; the CPU if there is none.
-
-    An Accelerator would say the same, but would fix the mixed precision of this process.
-    """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = None) -> Autoencoder:

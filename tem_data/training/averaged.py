@@ -70,8 +70,10 @@ class Average:
         self.ema = EMAModel(model.parameters(), decay=settings.ema_decay)
         self.best = copy.deepcopy(self.ema)
         self.best_step: int | None = None
+        self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> None:
+        self.device = device
         self.ema.to(device)
         self.best.to(device)
 
@@ -82,6 +84,7 @@ class Average:
         self.ema.load_state_dict(state["ema"])
         self.best.load_state_dict(state["best"])
         self.best_step = state["best_step"]
+        self.to(self.device)
 
     def due(self, step: int) -> list[Measure]:
         """What is to be measured after `step` steps."""
@@ -96,7 +99,9 @@ class Average:
         scores = self._scores(accelerator, model, row["step"])
         row.update(scores)
         progress.stopped = stop_reason(progress.history, self.settings)
-        if not progress.stopped and "val_loss" in scores and best_validation(progress.history) is row:
+        if progress.stopped:
+            row["stopped"] = progress.stopped
+        elif "val_loss" in scores and best_validation(progress.history) is row:
             self.best.load_state_dict(self.ema.state_dict())
             self.best_step = row["step"]
 

@@ -77,40 +77,32 @@ def fit(
     if average:
         average.to(accelerator.device)
 
-    def report(row: Row, rate: float) -> None:  # not every step, as DVCLive takes milliseconds for one
-        if row["step"] % REPORT_STEPS == 0 or (average and average.due(row["step"])):
-            values = {name: value for name, value in row.items() if name != "step"}
-            accelerator.log({**values, "learning_rate": rate}, step=row["step"])
-
     bar = tqdm(desc=section, initial=progress.step, total=settings.steps, disable=not accelerator.is_main_process)
     with bar, trackers(accelerator, Path(workdir)):
         for row, rate in zip(progress.history, progress.rates, strict=True):
-            report(row, rate)
+            _report(accelerator, average, row, rate)
         while not progress.ended(settings.steps):
             rate = optimizer.param_groups[0]["lr"]
             losses = _step(accelerator, model, optimizer, batch_loss, settings, seed, progress.step)
             schedule.step()
             row = progress.add(losses, rate)
-            if not math.isfinite(row["loss"]):
-                problem = f"the loss of step {progress.step} is {row['loss']}; lower it and start again"
-                raise SettingError(section, "learning_rate", problem)
+            _check_finite(row, section)
             if average:
                 average.follow(accelerator, model, progress)
             if progress.stopped:
-                row["stopped"] = progress.stopped
                 accelerator.on_main_process(tqdm.write)(
                     f"stopped at step {progress.step}: {progress.stopped}", file=sys.stderr
                 )
             if progress.step % settings.checkpointing_steps == 0 or progress.ended(settings.steps):
                 checkpoints.save(progress)
-            report(row, rate)
+            _report(accelerator, average, row, rate)
             bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if isinstance(value, float)})
             bar.update()
             if callback:
                 callback(progress.step)
     model = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     if average:
-        average.copy_to(model, stopped=bool(progress.stopped))
+        average.copy_to(model, stopped=progress.stopped is not None)
     return model.eval(), progress.history
 
 
@@ -166,4 +158,19 @@ def _step(
 
 
 def _part_seed(seed: int, step: int, part: int) -> int:
+    # 2, as other streams of the same seed and step have other numbers there: `rng` none, the detector's epochs 1.
     return int(np.random.SeedSequence([seed, 2, step, part]).generate_state(1)[0])
+
+
+def _check_finite(row: Row, section: str) -> None:
+    if not math.isfinite(row["loss"]):
+        problem = f"the loss of step {row['step']} is {row['loss']}; lower it and start again"
+        raise SettingError(section, "learning_rate", problem)
+
+
+def _report(accelerator: Accelerator, average: Average | None, row: Row, rate: float) -> None:
+    """Every REPORT_STEPS and where something was measured, as DVCLive takes milliseconds a step."""
+    step = row["step"]
+    if step % REPORT_STEPS == 0 or (average and average.due(step)):
+        values = {name: value for name, value in row.items() if name != "step"}
+        accelerator.log({**values, "learning_rate": rate}, step=step)

@@ -131,13 +131,13 @@ def test_move_leaves_either_the_old_or_the_new_folder(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["old"]
 
 
-def test_partial_work_of_another_version_of_the_package_is_thrown_away(tmp_path, monkeypatch):
+@pytest.mark.parametrize("part, matters", [("training", True), ("detection", True), ("cards", False)])
+def test_partial_work_of_other_code_is_thrown_away_where_the_code_matters(tmp_path, monkeypatch, part, matters):
     package = tmp_path / "package"
-    package.mkdir()
-    (package / "code.py").write_text("1")
+    (package / part).mkdir(parents=True)
     monkeypatch.setattr("tem_data.core.files.PACKAGE", package)
-    for code, kept in (("1", False), ("1", True), ("2", False)):
-        (package / "code.py").write_text(code)
+    for code, kept in (("1", False), ("1", True), ("2", not matters)):
+        (package / part / "code.py").write_text(code)
         with pytest.raises(KeyboardInterrupt), work_folder(tmp_path / "out", {}) as work:
             assert (work / "half").exists() == kept
             (work / "half").touch()

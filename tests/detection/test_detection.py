@@ -3,11 +3,9 @@
 import json
 import os
 import pickle
-import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +17,7 @@ from detectron2.structures import Instances
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy import ndimage
 from torch import nn
 
@@ -41,7 +39,7 @@ from tem_data.detection.settings import DetectorSettings
 from tem_data.detection.training import batch_indices, detectron2_dict, train_detector
 from tem_data.scoring import best, labels_of, sweep
 from tem_data.scoring.coco import score_coco
-from tests.helpers.processes import permissions, run_in_two_processes, umask
+from tests.helpers.processes import permissions, umask
 
 CLASSES = ("square",)
 TINY = {
@@ -88,15 +86,6 @@ def weights_of(detector):
     return {name: tensor.cpu().numpy().tobytes() for name, tensor in detector.model.state_dict().items()}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small are slower on two threads, and their sums depend on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     chosen = replace(SHORT, iterations=120, learning_rate=3e-3, checkpointing_steps=1000)
@@ -111,33 +100,6 @@ def pretrained():
 
 
 # Training
-
-
-def test_golden_losses(tmp_path, monkeypatch):
-    """The losses of the loop that Mask R-CNN once had of its own, equal to the byte where they were recorded."""
-    golden = json.loads((Path(__file__).parent / "golden_losses.json").read_text())
-    monkeypatch.setattr(training, "REPORT_STEPS", 1)
-    _, history = train(toy(24, 0), tmp_path, replace(SHORT, iterations=len(golden), checkpointing_steps=1000))
-    for row, expected in zip(history[:10], golden[:10], strict=True):
-        assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)  # leaves room for other processors
-    assert history[-1]["loss"] == pytest.approx(golden[-1]["loss"], rel=0.2)
-
-
-def test_two_processes_share_the_batch(tmp_path):
-    run_in_two_processes("tests.detection.test_detection", tmp_path)
-    one, other = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    alone, _ = train(toy(6, 0), tmp_path / "alone", replace(SHORT, iterations=1))
-    before = new_detector(alone.cfg, CLASSES, None, 0).model.state_dict()
-    assert any(not torch.equal(one[name], before[name]) for name in one)
-    assert (tmp_path / "work" / "checkpoint-2").is_dir()
-
-
-def test_bfloat16_trains_on_the_cpu(tmp_path):
-    chosen = replace(SHORT, iterations=21, mixed_precision="bf16", checkpointing_steps=100)
-    detector, history = train(toy(8, 0), tmp_path, chosen)
-    assert history[-1]["loss"] < history[0]["loss"]
-    assert {tensor.dtype for tensor in detector.model.parameters()} == {torch.float32}
 
 
 def test_squares_are_learnt(trained):
@@ -199,7 +161,7 @@ def test_every_schedule_runs(tmp_path, schedule, optimizer):
 
 def test_a_training_that_diverges_is_stopped(tmp_path):
     chosen = replace(SHORT, learning_rate=1e30, batch_size=1, optimizer="sgd", iterations=20)
-    with pytest.raises(TemDataError, match="lower detector.learning_rate"):
+    with pytest.raises(TemDataError, match="detector.learning_rate: .*; lower it"):
         train(toy(1, 0), tmp_path, chosen)
 
 
@@ -591,13 +553,3 @@ def test_the_ids_are_those_of_a_ground_truth(tmp_path, capsys):
     del truth["images"][:]
     with pytest.raises(TemDataError, match="truth.json: expected one image 'b.png', found 0"):
         find()
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    torch.set_num_threads(1)
-    trained_here, _ = train(toy(6, 0), folder / "work", replace(SHORT, iterations=2))
-    save_file(
-        {name: tensor.contiguous() for name, tensor in trained_here.model.state_dict().items()},
-        folder / f"{os.environ['RANK']}.safetensors",
-    )
