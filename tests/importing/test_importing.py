@@ -49,7 +49,7 @@ def test_each_fault_is_found_and_said(ellipses):
         "a.png,dot,20.5,40.5,0.2,0.2,0",
         "a.png,dot,20,40.2,0.2,0.2,0",
         "gone.png,dot,20,40,5,5,0",
-        "a.png",
+        "a.png,,,,,,",
     ]
     (micrograph,), quarantine = import_micrographs(ellipses(rows, ("a.png", "more.png")), progress=False)
     assert reasons(quarantine) == {
