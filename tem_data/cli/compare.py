@@ -48,11 +48,12 @@ def compare_masks(
     """
     from tem_data import mask_comparison
     from tem_data.core.files import atomic_write, write_json, write_table
+    from tem_data.core.schema import common_classes
     from tem_data.mask_comparison.figures import mask_histograms
 
     sets = {"A": a, "B": b} | ({"--fitted-on": fitted_on} if fitted_on else {})
     places = {name: _place(text) for name, text in sets.items()}
-    classes = _classes([folder for folder, _ in places.values()])
+    classes = common_classes([folder for folder, _ in places.values()]).names
     features = {
         name: mask_comparison.measure_masks(_patches(*place, size, min_area_px), classes, f"{name} ({sets[name]})")
         for name, place in places.items()
@@ -93,6 +94,7 @@ def fidelity(
     that was stopped goes on with the judges that it has.
     """
     from tem_data.core.files import atomic_write, work_folder
+    from tem_data.core.schema import common_classes
     from tem_data.diffusion.autoencoder import own_device
     from tem_data.diffusion.datasets import load_pipeline
     from tem_data.fidelity.adherence import panel_of
@@ -102,7 +104,7 @@ def fidelity(
 
     settings = read_params(params, "detector", "judges", "evaluate")
     thresholds, rule = read_evaluation(settings["evaluate"])
-    classes = _classes([patches, pairs])
+    classes = common_classes([patches, pairs]).names
     sets = (patches, "train"), (patches, "validation"), (pairs, "train")
     training, validation, generated = (list(_patches(folder, [split])) for folder, split in sets)
     pipeline, _ = load_pipeline(ldm)
@@ -175,20 +177,6 @@ def _patches(
             raise TemDataError(f"{folder}: no rows of split {split!r}; give one that data/ there has")
     rows = (row for split in splits for row in read_dataset(folder, split))
     return rows if size is None else tiles(rows, size, min_area_px)
-
-
-def _classes(folders: list[Path]) -> tuple[str, ...]:
-    """Those of the first folder; the others must have the same ones, in any order."""
-    from tem_data.core.schema import read_classes
-
-    names = [read_classes(folder).names for folder in folders]
-    for folder, other in zip(folders, names, strict=True):
-        if set(other) != set(names[0]):
-            raise TemDataError(
-                f"{folder}: classes {list(other)}; expected {list(names[0])}, as {folders[0]} has them: import or "
-                "sample with the same classes"
-            )
-    return names[0]
 
 
 def _print(rows: list[dict[str, str]], explained: str) -> None:

@@ -78,17 +78,18 @@ def train_detector(
     seed: Seed = 0,
 ) -> None:
     """Train Mask R-CNN on the training patches (section detector)."""
-    from tem_data.core.schema import read_classes, read_dataset
+    from tem_data.core.schema import common_classes, read_dataset
     from tem_data.core.settings import read_settings
     from tem_data.detection.model import DetectorSettings, save_detector
     from tem_data.detection.training import train_detector as trained
 
     folders = [folder for folder in (patches, generated) if folder]
+    classes = common_classes(folders).names
     pairs = [pair for folder in folders for pair in read_dataset(folder, "train")]
     chosen = read_params(params, "detector")["detector"]
     settings = read_settings(DetectorSettings, chosen, "detector")
     with work_folder(out, [chosen, seed], *folders) as work:
-        detector, _ = trained(pairs, read_classes(patches).names, settings, seed, work)
+        detector, _ = trained(pairs, classes, settings, seed, work)
         save_detector(detector, out)
 
 

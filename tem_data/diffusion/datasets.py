@@ -146,10 +146,18 @@ def generate_pairs(
 
     `ldm` is a folder or `org/name[@revision]`. Pair i has a seed of its own, which follows
     from `(seed, i)`; shards that lie in `folder` already are kept. Raises
-    TemDataError where there is no such model or dataset.
+    TemDataError where there is no such model or dataset, and where the masks
+    show classes that the model does not know.
     """
     classes = read_classes(masks)
     pipeline, checkpoint = load_pipeline(ldm)
+    # in the model's order, which may be another than that of the masks
+    names = tuple(pipeline.config.class_names) or classes.names
+    if unknown := [name for name in classes.names if name not in names]:
+        raise TemDataError(
+            f"{masks}: {', '.join(unknown)} is none of the classes {list(names)} that {ldm} paints; sample masks with "
+            "the classes that it was trained on"
+        )
     options = read_settings(GenerationSettings, settings, "generate")
     made_by = {
         "origin": "gen",
@@ -161,7 +169,7 @@ def generate_pairs(
     def requests() -> Iterator[GenerationRequest]:
         for number, mask in enumerate(read_dataset(masks)):
             item_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            yield GenerationRequest(replace(mask, seed=item_seed), conditioning_of(mask, classes.names), item_seed)
+            yield GenerationRequest(replace(mask, seed=item_seed), conditioning_of(mask, names), item_seed)
 
     def write(path: Path, drawn: Sequence[Micrograph], images: np.ndarray) -> None:
         write_shard(

@@ -185,8 +185,19 @@ def test_another_pipeline_is_explained(work):
 def test_a_model_of_fewer_classes_is_explained(work):
     two = [replace(mask, defects=(replace(mask.defects[0], category="disc"),)) for mask in mask_micrographs(1)]
     write_dataset(work / "masks", {"train": two}, Classes(("square", "disc")))
-    with pytest.raises(TemDataError, match="holds the value 2, but there are 1 classes"):
+    with pytest.raises(TemDataError, match=r"masks: disc is none of the classes \['square'\]"):
         generate_pairs(work, "pairs")
+
+
+def test_masks_are_painted_as_the_classes_that_they_name_whatever_their_order(work, monkeypatch):
+    shown = []
+    monkeypatch.setattr(datasets, "generate", lambda _, requests, *rest, **__: shown.extend(requests))
+    write_dataset(work / "masks", {"train": mask_micrographs(1)}, Classes(("disc", "square")))
+    pipeline = untrained()
+    pipeline.register_to_config(class_names=["square", "disc"])
+    monkeypatch.setattr(datasets, "load_pipeline", lambda _: (pipeline, "checkpoint"))
+    generate_pairs(work, "pairs")
+    assert np.unique(shown[0].conditioning.masks).tolist() == [0, 1]
 
 
 def test_pairs_are_read_or_missed_by_name(tmp_path):
