@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.coco.instances import read_results
+from tem_data.coco.writing import read_results
 from tem_data.core.files import write_json, write_table
 from tem_data.core.places import Cell
 from tem_data.core.schema import read_dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.coco.instances import coco_truth
+from tem_data.coco.writing import coco_truth
 from tem_data.core.files import read_table, write_json
 from tem_data.core.micrograph import count_by_class
 from tem_data.core.places import MICROGRAPHS, SPLIT_TABLE, Cell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.common import parse_cell, read_params, stage
-from tem_data.coco.instances import coco_results
+from tem_data.coco.writing import coco_results
 from tem_data.core.files import atomic_write, write_json
 from tem_data.core.places import Cell
 from tem_data.core.schema import read_dataset

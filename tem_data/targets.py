@@ -23,7 +23,7 @@ import numpy as np
 from pycocotools import mask as rle_ops
 from tqdm import tqdm
 
-from tem_data.coco.instances import coco_truth
+from tem_data.coco.writing import coco_truth
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, write_json
 from tem_data.core.micrograph import Micrograph, paste

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops import masks_to_boxes
 
-from tem_data.coco.instances import coco_results
+from tem_data.coco.writing import coco_results
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph, class_mask, defect_from_mask, instance_map
 from tem_data.core.schema import Classes, features, read_dataset, to_row, write_dataset, write_readme

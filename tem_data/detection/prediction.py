@@ -133,7 +133,7 @@ def predict_folder(
     is written then. Raises TemDataError for an image that cannot be read or
     that `truth` does not name.
     """
-    from tem_data.coco.instances import coco_results, coco_truth, truth_ids
+    from tem_data.coco.writing import coco_results, coco_truth, truth_ids
     from tem_data.core.files import write_json
     from tem_data.core.schema import Classes
     from tem_data.figures import overlay

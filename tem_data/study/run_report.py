@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tem_data import figures
-from tem_data.coco.instances import read_results
+from tem_data.coco.writing import read_results
 from tem_data.core.files import read_json, read_numbers
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.fidelity.text import read_section as read_fidelity

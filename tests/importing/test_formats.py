@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_ops
 
-from tem_data.coco.instances import read_coco
+from tem_data.coco.labels import read_coco
 from tem_data.core.errors import TemDataError
 from tem_data.importing.fiji import parse_log, read_ellipses, read_fiji
 from tem_data.importing.images import nm_per_px_in_metadata, read_image
@@ -64,7 +64,7 @@ def test_coco_double_ids_and_lost_images_go_to_the_quarantine(tmp_path):
         ("{", "COCO"),
         ("[]", "images"),
         ('{"images": [], "categories": []}', "annotations"),
-        ('{"images": [{"id": 1}], "categories": [], "annotations": []}', r"images\[0\] has no file_name"),
+        ('{"images": [{"id": 1}], "categories": [], "annotations": []}', r"images\[0\]: has no file_name"),
     ],
 )
 def test_no_coco_file(tmp_path, text, named):

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tem_data.cli.app import app
-from tem_data.coco.instances import coco_results, coco_truth
+from tem_data.coco.writing import coco_results, coco_truth
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.core.schema import Classes, write_dataset

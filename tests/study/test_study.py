@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tem_data.coco.instances import coco_results
+from tem_data.coco.writing import coco_results
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import write_json, write_table
 from tem_data.core.micrograph import Defect, Micrograph, window

@@ -1,0 +1,108 @@
+"""COCO files of our own: ground truth, and results with the ids of any ground truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from tem_data.coco.faults import Faults
+from tem_data.coco.reading import read_truth
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import read_json
+from tem_data.core.micrograph import Defect, Micrograph, defect_from_rle
+from tem_data.core.schema import Classes
+
+
+def coco_truth(micrographs: Sequence[Micrograph], classes: Classes, file_names: Sequence[str] | None = None) -> dict:
+    """Plain COCO ground truth; image ids count from 1, ignored labels are categories of their own.
+
+    Without `file_names` patches are named after their micrograph and place.
+    """
+    file_names = file_names or [f"{m.micrograph_id}_{m.x}_{m.y}.png" for m in micrographs]
+    annotations: list[dict] = []
+    for image_id, micrograph in enumerate(micrographs, 1):
+        for defect in micrograph.defects:
+            ignored = defect.ignore and defect.category not in classes.ignored
+            annotations.append(
+                _instance(defect, image_id, micrograph, classes)
+                | {"id": len(annotations) + 1, "area": defect.area, "iscrowd": int(ignored)}
+            )
+    images = [
+        {"id": image_id, "file_name": name, "width": m.shape[1], "height": m.shape[0]}
+        for image_id, (m, name) in enumerate(zip(micrographs, file_names, strict=True), 1)
+    ]
+    categories = [{"id": k, "name": name} for k, name in enumerate(classes.labels, 1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+class Ids(NamedTuple):
+    """The ids that a ground truth gives to images, in their order, and to classes; how many other images it has."""
+
+    images: list[Any]
+    categories: dict[str, Any]
+    others: int
+
+
+def truth_ids(path: str | os.PathLike, file_names: Sequence[str], classes: Sequence[str]) -> Ids:
+    """The ids of images, by the last part of their file name, and of classes in a COCO ground truth.
+
+    Raises TemDataError as `read_truth` does, and where it does not name one of them, or names an image twice.
+    """
+    truth = read_truth(Faults(path), file_names=True, annotated=False)
+    images: dict[str, list[Any]] = {}
+    for image in truth.images.values():
+        images.setdefault(PurePath(image.file_name).name, []).append(image.given_id)
+    for name in file_names:
+        if len(images.get(name, ())) != 1:
+            raise TemDataError(
+                f"{path}: expected one image {name!r}, found {len(images.get(name, ()))}; "
+                "take the image out of the folder, or add it to the ground truth's `images`"
+            )
+    categories = {category.name: category.given_id for category in truth.categories.values()}
+    if missing := [name for name in classes if name not in categories]:
+        raise TemDataError(
+            f"{path}: the detector's {', '.join(missing)} is none of its categories {', '.join(categories)}; "
+            "name them as the detector does"
+        )
+    return Ids([images[name][0] for name in file_names], categories, len(images) - len(file_names))
+
+
+def coco_results(
+    found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes, ids: Ids | None = None
+) -> list[dict]:
+    """Plain COCO results of the defects found on each of `micrographs`, with `ids`, or those of `coco_truth`."""
+    results = []
+    for place, (defects, micrograph) in enumerate(zip(found, micrographs, strict=True)):
+        for defect in defects:
+            result = _instance(defect, place + 1, micrograph, classes) | {"score": defect.score}
+            own = ids and {"image_id": ids.images[place], "category_id": ids.categories[defect.category]}
+            results.append(result | (own or {}))
+    return results
+
+
+def read_results(path: str | os.PathLike, classes: Sequence[str], count: int) -> list[list[Defect]]:
+    """The defects of `coco_results` that was given no ids, on each of its `count` micrographs.
+
+    Raises TemDataError for an id that is none of theirs, as where the classes or patches changed since.
+    """
+    found: list[list[Defect]] = [[] for _ in range(count)]
+    for place, item in enumerate(read_json(path)):
+        for field, last in (("image_id", count), ("category_id", len(classes))):
+            if not 1 <= item[field] <= last:
+                raise TemDataError(
+                    f"{path}: item {place}: expected `{field}` to be 1 to {last}, found {item[field]}; predict again"
+                )
+        category = classes[item["category_id"] - 1]
+        found[item["image_id"] - 1].append(defect_from_rle(category, item["segmentation"], score=item["score"]))
+    return found
+
+
+def _instance(defect: Defect, image_id: int, micrograph: Micrograph, classes: Classes) -> dict:
+    return {
+        "image_id": image_id,
+        "category_id": classes.labels.index(defect.category) + 1,
+        "bbox": list(defect.bbox),
+        "segmentation": defect.rle(*micrograph.shape),
+    }
