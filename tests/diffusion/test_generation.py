@@ -196,6 +196,7 @@ def test_masks_are_painted_as_the_classes_that_they_name_whatever_their_order(wo
     pipeline = untrained()
     pipeline.register_to_config(class_names=["square", "disc"])
     monkeypatch.setattr(datasets, "load_pipeline", lambda _: (pipeline, "checkpoint"))
+    (work / "pairs").mkdir()
     generate_pairs(work, "pairs")
     assert np.unique(shown[0].conditioning.masks).tolist() == [0, 1]
 

@@ -85,6 +85,22 @@ def test_ellipse_table_with_other_columns(tmp_path):
         read_ellipses(path, {"width": "w"})
 
 
+def test_decimal_commas_in_an_ellipse_table_are_refused(tmp_path):
+    header = "file_name,class,x_px,y_px,major_px,minor_px,angle_deg"
+    (tmp_path / "e.csv").write_text(f"{header}\na.png,1,1,2,2,2,0\na.png,1,1,5,2,2,2,0\n")
+    with pytest.raises(TemDataError, match="e.csv row 3: expected a cell for each of the 7 columns, found 8"):
+        read_ellipses(tmp_path / "e.csv")
+
+
+def test_a_fiji_table_with_decimal_commas_is_set_aside(tmp_path):
+    (tmp_path / "a_results.csv").write_text(" ,X,Y,Major,Minor,Angle\n1,10,5,20,4,3,45\n")
+    (tmp_path / "a_log.txt").write_text("0\n1\n")
+    quarantine = Quarantine()
+    assert read_fiji(tmp_path, tmp_path, {0: "loop"}, quarantine) == []
+    (row,) = quarantine.rows
+    assert row["reason"] == "unreadable table" and "row 2: expected a cell" in row["detail"]
+
+
 def test_fiji_log():
     assert parse_log("0\n1 3\n\n1\n7 9 12\n\n\n2\n\n5\n4\n") == {0: [1, 2, 3], 1: [7, 9, 12], 2: [], 5: [4]}
     for wrong in ("0\n1 3\n4 5\n", "bdot\n1 3\n", ""):
