@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tem_data.coco.writing import read_results
-
 from pipelines.common import stage
+from tem_data.coco.writing import read_results
 from tem_data.core.files import write_json, write_table
 from tem_data.core.places import Cell
 from tem_data.core.schema import read_classes, read_dataset

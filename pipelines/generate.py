@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tem_data.diffusion.steps import generate_dataset
-
 from pipelines.common import stage
 from tem_data.core.places import Cell
 from tem_data.diffusion.settings import GenerationSettings
+from tem_data.diffusion.steps import generate_dataset
 
 
 def main(cell: Cell, settings: GenerationSettings) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tem_data.coco.writing import coco_truth
-
 from pipelines.common import stage
+from tem_data.coco.writing import coco_truth
 from tem_data.core.files import write_json
 from tem_data.core.places import MICROGRAPHS, SPLIT_TABLE, Cell
 from tem_data.core.schema import read_classes

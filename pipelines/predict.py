@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tem_data.detection.steps import predict_tiles
-
 from pipelines.common import stage
 from tem_data.core.places import Cell
+from tem_data.detection.tiles import predict_tiles
 
 
 def main(cell: Cell, arm: str) -> None:

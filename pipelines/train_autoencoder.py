@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tem_data.diffusion.steps import train_autoencoder_on, validation_psnr
-
 from pipelines.common import stage
 from tem_data.core.files import is_main_process, write_json
 from tem_data.core.places import Cell
 from tem_data.diffusion.settings import AutoencoderSettings
+from tem_data.diffusion.steps import train_autoencoder_on, validation_psnr
 
 
 def main(cell: Cell, settings: AutoencoderSettings) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tem_data.detection.steps import train_detector_on
-
 from pipelines.common import stage
 from tem_data.core.files import is_main_process, write_table
 from tem_data.core.places import Cell
 from tem_data.detection.settings import DetectorSettings
+from tem_data.detection.steps import train_detector_on
 
 
 def main(cell: Cell, arm: str, settings: DetectorSettings) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tem_data.judges.steps import train_judges_on
-
 from pipelines.common import stage
 from tem_data.core.places import Cell
 from tem_data.detection.settings import DetectorSettings
 from tem_data.judges.settings import JudgeSettings
+from tem_data.judges.steps import train_judges_on
 
 
 def main(cell: Cell, judges: JudgeSettings, detector: DetectorSettings) -> None:

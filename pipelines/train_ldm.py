@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tem_data.diffusion.steps import train_ldm_on
-
 from pipelines.common import stage
 from tem_data.core.files import is_main_process, write_table
 from tem_data.core.places import Cell
+from tem_data.diffusion.ldm_steps import train_ldm_on
 from tem_data.diffusion.settings import LDMSettings
 
 COLUMNS = ("step", "loss", "val_loss", "memorisation_ratio", "stopped")

@@ -33,7 +33,7 @@ def train_ldm(
     """
     from dataclasses import replace
 
-    from tem_data.diffusion.steps import train_autoencoder_and_ldm_on
+    from tem_data.diffusion.ldm_steps import train_autoencoder_and_ldm_on
 
     file = settings_file(params, changes)
     chosen = file.read(AutoencoderSettings)

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -151,13 +152,13 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Raises TemDataError where there is no such file or it is not JSON."""
+    """Raises TemDataError where there is no such file or it is not JSON in UTF-8."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise TemDataError(f"{path}: cannot be read ({error.strerror}); give the path of a JSON file") from error
-    except ValueError as error:
-        raise TemDataError(f"{path}: not a JSON file ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise TemDataError(f"{path}: not a JSON file this can read ({error})") from error
 
 
 def write_table(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -168,13 +169,33 @@ def write_table(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], colu
         writer.writerows(rows)
 
 
-def read_table(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Raises TemDataError where there is no such file or it is not a CSV table in UTF-8."""
+def read_table(path: str | os.PathLike, columns: Collection[str] = ()) -> list[dict[str, str]]:
+    """The rows, maybe none, of a CSV file that has at least `columns`; blank lines are skipped.
+
+    Raises TemDataError where there is no such file, it is not a CSV table in
+    UTF-8, a column is missing or named twice, or a row has more or fewer cells
+    than there are columns.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
+            header, *lines = list(csv.reader(file)) or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise TemDataError(f"{path}: expected a CSV file in UTF-8 ({error}); give the path of one") from error
+    if missing := [name for name in columns if name not in header]:
+        raise TemDataError(f"{path}: expected the columns {', '.join(columns)}; missing: {', '.join(missing)}")
+    if twice := [name for name, count in Counter(header).items() if count > 1 and name.strip()]:
+        raise TemDataError(f"{path}: two columns are named {twice[0]!r}; give each its own name")
+    rows = []
+    for row, cells in enumerate(lines, 2):
+        if len(cells) < len(header) and not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise TemDataError(
+                f"{path} row {row}: expected a cell for each of the {len(header)} columns, found {len(cells)}; fill in "
+                "the missing ones, and put what holds a comma in quotes (write numbers with a point)"
+            )
+        rows.append(dict(zip(header, cells, strict=True)))
+    return rows
 
 
 def read_numbers(path: str | os.PathLike, text: Collection[str]) -> list[dict[str, Any]]:

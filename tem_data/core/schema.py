@@ -20,6 +20,7 @@ or patch:
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,18 +57,6 @@ def read_rows(folder: str | os.PathLike, split: str) -> list[Micrograph]:
     if not count_rows(folder, split):
         raise TemDataError(f"{folder}: no rows of split {split!r}; give a dataset folder whose data/ has that split")
     return list(read_dataset(folder, split))
-
-
-def common_classes(folders: Sequence[str | os.PathLike]) -> Classes:
-    """The classes of several dataset folders, which must be the same in the same order, else raises TemDataError."""
-    first, *others = [(folder, read_classes(folder)) for folder in folders]
-    for folder, classes in others:
-        if classes.names != first[1].names:
-            raise TemDataError(
-                f"{folder}: classes {list(classes.names)}; expected {list(first[1].names)}, as {first[0]} has them: "
-                "import or sample with the same classes in the same order"
-            )
-    return first[1]
 
 
 def features(classes: Classes):
@@ -140,8 +129,15 @@ def to_row(micrograph: Micrograph, classes: Classes) -> dict:
 
 
 def from_row(row: Mapping, classes: Classes) -> Micrograph:
-    """The inverse of `to_row`."""
+    """The inverse of `to_row`. Raises TemDataError for a category that is none of the classes."""
     objects = row["objects"]
+    for category in objects["category"]:
+        # Python takes -1 for the last class
+        if category is None or not 0 <= category < len(classes.labels):
+            raise TemDataError(
+                f"{row['micrograph_id']}: objects.category {category} is none of 0 to {len(classes.labels) - 1}, which "
+                f"stand for {list(classes.labels)}; make the dataset again, with the classes of all its labels"
+            )
     defects: list[Defect] = [
         defect_from_rle(classes.labels[category], code, ignore)
         for category, code, ignore in zip(objects["category"], objects["segmentation"], objects["ignore"], strict=True)
@@ -225,10 +221,28 @@ def count_rows(folder: str | os.PathLike, split: str | None = None) -> int:
     return sum(parquet.read_metadata(shard).num_rows for shard in shards)
 
 
+def common_classes(folders: Sequence[str | os.PathLike]) -> Classes:
+    """The classes of the first dataset folder; the others have the same ones.
+
+    `read_dataset` gives each row's classes by name, so their order may differ.
+    Raises TemDataError for a folder with other classes, as where it ignores one of them.
+    """
+    first, *others = map(read_classes, folders)
+    for folder, other in zip(folders[1:], others, strict=True):
+        if set(other.names) != set(first.names):
+            raise TemDataError(
+                f"{folder}: classes {list(other.names)}; expected {list(first.names)}, as {folders[0]} has them: "
+                "import or sample with the same classes"
+            )
+    return first
+
+
 def read_dataset(folder: str | os.PathLike, split: str | None = None) -> Iterator[Micrograph]:
     """The rows of one split, or of all, in order; memory holds one row group at a time.
 
-    Raises TemDataError where the folder or one of its shards is not whole.
+    Raises TemDataError where the folder or one of its shards is not whole,
+    where a shard numbers its classes otherwise than the folder's README, and
+    for a row with a category that is none of them.
     """
     from pyarrow import ArrowInvalid, parquet
 
@@ -238,6 +252,24 @@ def read_dataset(folder: str | os.PathLike, split: str | None = None) -> Iterato
             table = parquet.ParquetFile(shard)
         except ArrowInvalid as error:
             raise TemDataError(f"{shard}: not a whole Parquet file ({error}); make the dataset again") from error
-        for batch in table.iter_batches(64):
-            for row in batch.to_pylist():
+        labels = _stored_labels(table.schema_arrow.metadata or {})
+        if labels not in (None, classes.labels):
+            raise TemDataError(
+                f"{shard}: its classes are {list(labels)}, and {list(classes.labels)} in README.md there; make the "
+                "dataset again"
+            )
+        rows = (row for batch in table.iter_batches(64) for row in batch.to_pylist())
+        for number, row in enumerate(rows):
+            try:
                 yield from_row(row, classes)
+            except TemDataError as error:
+                raise TemDataError(f"{shard}: row {number}: {error}") from error
+
+
+def _stored_labels(metadata: Mapping[bytes, bytes]) -> tuple[str, ...] | None:
+    """The names behind the numbers of `objects.category`, which `datasets` keeps in a Parquet file."""
+    try:
+        columns = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return tuple(columns["objects"]["category"]["feature"]["names"])
+    except (LookupError, TypeError, ValueError):
+        return None

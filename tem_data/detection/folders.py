@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tem_data.coco.writing import coco_results, coco_truth, truth_ids
+from tem_data.coco.ids import truth_ids
+from tem_data.coco.writing import coco_results, coco_truth
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import write_json
 from tem_data.core.micrograph import Micrograph, count_by_class

@@ -1,16 +1,12 @@
-"""The steps that train a Mask R-CNN on patches and find defects on tiles."""
+"""The step that trains a Mask R-CNN on patches."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
 
-from tem_data.coco.writing import coco_results
-from tem_data.core.files import atomic_write, is_main_process, work_folder, write_json
-from tem_data.core.schema import common_classes, read_classes, read_dataset, read_rows
-from tem_data.detection.model import load_detector, save_detector
-from tem_data.detection.prediction import predict_patches
+from tem_data.core.files import is_main_process, work_folder
+from tem_data.core.schema import common_classes, read_rows
+from tem_data.detection.model import save_detector
 from tem_data.detection.settings import DetectorSettings
 from tem_data.detection.training import train_detector
 from tem_data.training.checkpoints import History
@@ -37,13 +33,3 @@ def train_detector_on(
             save_detector(detector, out)
     print(f"{out}: a detector of {', '.join(classes)}")
     return history
-
-
-def predict_tiles(detector: Folder, patches: Folder, out: Folder, splits: Sequence[str]) -> None:
-    """Find the defects on the tiles of some splits, at every confidence; write COCO results `SPLIT.json` to `out`."""
-    loaded, classes = load_detector(detector), read_classes(patches)
-    with atomic_write(out) as draft:
-        for split in splits:
-            tiles = list(read_dataset(patches, split))
-            found = predict_patches(loaded, [tile.image for tile in tiles])
-            write_json(Path(draft, f"{split}.json"), coco_results(found, tiles, classes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +11,15 @@ import numpy as np
 from accelerate import PartialState
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import atomic_write, fingerprint, is_main_process, move, work_folder
+from tem_data.core.files import fingerprint, is_main_process, move, work_folder
 from tem_data.core.micrograph import Micrograph, class_mask, instance_map
 from tem_data.core.schema import count_rows, read_classes, read_dataset, write_readme, write_shard
-from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder, psnr, save_autoencoder, train_autoencoder
+from tem_data.diffusion.autoencoder import load_autoencoder, psnr, save_autoencoder, train_autoencoder
 from tem_data.diffusion.conditioning import Conditioning, ImageMaskPairs, instance_edges
-from tem_data.diffusion.denoiser import train_ldm
 from tem_data.diffusion.generation import GenerationRequest, generate
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
-from tem_data.diffusion.samples import SampleSheets
-from tem_data.diffusion.settings import AutoencoderSettings, GenerationSettings, LDMSettings
-from tem_data.training.checkpoints import History
-from tem_data.training.tracking import TRACKERS
+from tem_data.diffusion.settings import AutoencoderSettings, GenerationSettings
 
-SAMPLES = "samples"
 Folder = str | os.PathLike
 
 
@@ -84,61 +78,6 @@ def validation_psnr(autoencoder: Folder, patches: Folder) -> float:
     return psnr(images, model.decode(model.encode(images)))
 
 
-def train_ldm_on(patches: Folder, autoencoder: Folder, out: Folder, settings: LDMSettings, seed: int) -> History:
-    """Train a denoiser on the latents of the training patches, and write the pipeline to `out`.
-
-    `autoencoder` is a folder. Sample sheets and logs go to `{out}_training`. An
-    interrupted training resumes. Returns the losses. Raises TemDataError as
-    `train_ldm` does.
-    """
-    with work_folder(out, [settings, seed], patches, autoencoder) as work:
-        pipeline, history = ldm_for(patches, load_autoencoder(autoencoder), settings, seed, work)
-        if is_main_process():
-            save_ldm(pipeline, work, out)
-    print(f"{out}: a latent diffusion model of {', '.join(pipeline.class_names)}")
-    return history
-
-
-def train_autoencoder_and_ldm_on(
-    patches: Folder, out: Folder, autoencoder: AutoencoderSettings, ldm: LDMSettings, seed: int
-) -> History:
-    """Train both, one after the other, and write the pipeline, which holds the autoencoder, to `out`."""
-    with work_folder(f"{out}.autoencoder", [autoencoder, seed], patches) as work:
-        folder = work / "autoencoder"
-        if not folder.is_dir():
-            train_autoencoder_on(patches, folder, autoencoder, seed)
-        return train_ldm_on(patches, folder, out, ldm, seed)
-
-
-def ldm_for(
-    patches: Folder, autoencoder: Autoencoder, settings: LDMSettings, seed: int, work: Folder
-) -> tuple[MaskToMicrographPipeline, History]:
-    """The pipeline of a denoiser trained on the training patches, and its losses. Sample sheets are kept in `work`."""
-    names = read_classes(patches).names
-    train, validation = read_pairs(patches, "train"), read_pairs(patches, "validation")
-    print(f"denoiser: {settings.steps} steps of {settings.batch_size} of {len(train.images)} patches")
-    sizes = train.conditioning.nm_per_px
-    nm_per_px = float(np.median(sizes)) if np.isfinite(sizes).all() else None
-    sheets = SampleSheets(autoencoder, validation, names, nm_per_px, Path(work, SAMPLES))
-    unet, history = train_ldm(autoencoder, train, validation, len(names), settings, work, seed, sheets)
-    return MaskToMicrographPipeline.assemble(unet, autoencoder, names, nm_per_px), history
-
-
-def save_ldm(pipeline: MaskToMicrographPipeline, work: Folder, folder: Folder) -> None:
-    """Write the pipeline as diffusers does, and to `{folder}_training` what its training left in `work`.
-
-    Sample sheets show real micrographs and logs name the machine: they are not
-    part of the model that is published.
-    """
-    with atomic_write(folder) as draft:
-        pipeline.save_pretrained(draft)
-    with atomic_write(f"{folder}_training") as draft:
-        draft.mkdir()
-        for name in (SAMPLES, *TRACKERS):
-            if Path(work, name).is_dir():
-                shutil.copytree(Path(work, name), draft / name)
-
-
 def find_ldm(ldm: Folder) -> tuple[Path, str]:
     """The folder of a model, and what tells its weights: a fingerprint of them, or `org/name@commit`.
 
@@ -194,10 +133,18 @@ def generate_pairs(ldm: Folder, masks: Folder, settings: GenerationSettings, see
 
     `ldm` is a folder or `org/name[@revision]`. Pair i has a seed of its own, which follows
     from `(seed, i)`; shards that lie in `folder` already are kept. Raises
-    TemDataError where there is no such model or dataset.
+    TemDataError where there is no such model or dataset, and where the masks
+    show classes that the model does not know.
     """
     classes = read_classes(masks)
     pipeline, checkpoint = load_pipeline(ldm)
+    # in the model's order, which may be another than that of the masks
+    names = tuple(pipeline.config.class_names) or classes.names
+    if unknown := [name for name in classes.names if name not in names]:
+        raise TemDataError(
+            f"{masks}: {', '.join(unknown)} is none of the classes {list(names)} that {ldm} paints; sample masks with "
+            "the classes that it was trained on"
+        )
     made_by = {
         "origin": "gen",
         "checkpoint": checkpoint,
@@ -208,7 +155,7 @@ def generate_pairs(ldm: Folder, masks: Folder, settings: GenerationSettings, see
     def requests() -> Iterator[GenerationRequest]:
         for number, mask in enumerate(read_dataset(masks)):
             item_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-            yield GenerationRequest(replace(mask, seed=item_seed), conditioning_of(mask, classes.names), item_seed)
+            yield GenerationRequest(replace(mask, seed=item_seed), conditioning_of(mask, names), item_seed)
 
     def write(path: Path, drawn: Sequence[Micrograph], images: np.ndarray) -> None:
         write_shard(

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import fft
 
 from tem_data.core.micrograph import Defect, paste
-from tem_data.importing.labels import Ellipse, Label, LabelTable, Pixels
+from tem_data.importing.labels import Ellipse, Label, LabelTable, Pixels, RunLengths
 from tem_data.importing.quarantine import Quarantine
 from tem_data.importing.tables import number
 
@@ -103,7 +103,7 @@ def _problem(label: Label, shape: tuple[int, int], names: Names) -> tuple[str, s
     outline = label.outline
     if outline is None:
         return "bad shape", "no outline of at least three points"
-    if isinstance(outline, Pixels) and outline.shape != shape:
+    if isinstance(outline, (Pixels, RunLengths)) and outline.shape != shape:
         return "size mismatch", f"image {shape}, mask {outline.shape} (height, width)"
     box = outline.box()
     if not np.isfinite(box).all():

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tem_data.core.errors import TemDataError
+from tem_data.core.files import read_table
 from tem_data.importing.images import files_by_stem
 from tem_data.importing.labels import Ellipse, Label, LabelTable
 from tem_data.importing.quarantine import Quarantine
-from tem_data.importing.tables import number, required_table
+from tem_data.importing.tables import number
 
 COLUMNS = {
     "file_name": "file_name",
@@ -32,7 +33,7 @@ FIJI_COLUMNS = {"x": "X", "y": "Y", "major": "Major", "minor": "Minor", "angle":
 def read_ellipses(path: str | os.PathLike, columns: Mapping[str, str] | None = None) -> list[LabelTable]:
     """One CSV file for all images, one ellipse a row; `columns` renames those of `COLUMNS`.
 
-    Raises TemDataError if a column is missing.
+    Raises TemDataError as `read_table` does.
     """
     columns = COLUMNS | dict(columns or {})
     unknown = set(columns) - set(COLUMNS)
@@ -40,9 +41,9 @@ def read_ellipses(path: str | os.PathLike, columns: Mapping[str, str] | None = N
         raise TemDataError(f"import.columns: {sorted(unknown)} is not one of {sorted(COLUMNS)}")
     tables: dict[str, list[Label]] = {}
     # the header is row 1, as a spreadsheet numbers them
-    for row, values in enumerate(required_table(path, list(columns.values())), 2):
-        label = Label(f"row {row}", (values[columns["class"]] or "").strip(), _ellipse(values, columns))
-        tables.setdefault(values[columns["file_name"]] or "", []).append(label)
+    for row, values in enumerate(read_table(path, list(columns.values())), 2):
+        label = Label(f"row {row}", values[columns["class"]].strip(), _ellipse(values, columns))
+        tables.setdefault(values[columns["file_name"]], []).append(label)
     return [LabelTable(file_name, tuple(labels)) for file_name, labels in tables.items()]
 
 
@@ -65,7 +66,7 @@ def read_fiji(
         stem = path.name.removesuffix("_results.csv")
         file_name = found[stem][0].name if stem in found else stem
         try:
-            rows = required_table(path, list(FIJI_COLUMNS.values()))
+            rows = read_table(path, list(FIJI_COLUMNS.values()))
             numbers = _log(path.with_name(f"{stem}_log.txt"), rows)
         except (OSError, ValueError, TemDataError) as error:
             quarantine.add(file_name, path.name, "unreadable table", "set aside", str(error))

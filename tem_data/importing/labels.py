@@ -10,8 +10,17 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
+from pycocotools import mask as rle_ops
 
-from tem_data.core.micrograph import Defect, defect_from_ellipse, defect_from_mask, defect_from_polygons, ellipse_box
+from tem_data.core.micrograph import (
+    Defect,
+    defect_from_ellipse,
+    defect_from_mask,
+    defect_from_polygons,
+    defect_from_rle,
+    ellipse_box,
+)
+from tem_data.core.rle import to_rle
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom edge of an outline, px."""
@@ -58,6 +67,34 @@ class Polygons(NamedTuple):
     def key(self) -> Hashable:
         return self.parts
 
+    def rle(self, shape: tuple[int, int]) -> dict:
+        """The COCO run-length code of what lies on an image of `shape`."""
+        return to_rle([list(part) for part in self.parts], *shape)
+
+
+class RunLengths(NamedTuple):
+    """A compressed COCO run-length code on an image of `shape`, checked; its px are not held until it is drawn."""
+
+    counts: str
+    shape: tuple[int, int]
+
+    def box(self) -> Box:
+        x, y, width, height = rle_ops.toBbox(self.rle(self.shape)).tolist()
+        return x, y, x + width, y + height
+
+    def drawn(self, category: str, shape: tuple[int, int], ignore: bool) -> Defect | None:
+        return defect_from_rle(category, self.rle(shape), ignore)
+
+    def area(self) -> float:
+        return float(rle_ops.area(self.rle(self.shape)))
+
+    def key(self) -> Hashable:
+        return self.counts
+
+    def rle(self, shape: tuple[int, int]) -> dict:
+        """The COCO run-length code; `shape` is the code's own."""
+        return {"size": list(self.shape), "counts": self.counts}
+
 
 class Pixels(NamedTuple):
     """A bool mask whose upper left pixel is `(x, y)` of an image of `shape`."""
@@ -85,14 +122,15 @@ class Label(NamedTuple):
 
     item: str
     name: str
-    outline: Ellipse | Polygons | Pixels | None
+    outline: Ellipse | Polygons | RunLengths | Pixels | None
     area: float | None = None
     ignore: bool = False
 
 
 class LabelTable(NamedTuple):
-    """All labels of one image; `shape` `(height, width)` where the file states it."""
+    """The labels of one image, and how many were `lost` in reading; `shape` `(height, width)` where it is stated."""
 
     file_name: str
     labels: tuple[Label, ...]
     shape: tuple[int, int] | None = None
+    lost: int = 0

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from tem_data.coco.writing import coco_content, read_coco, results_content, tables_of
+from tem_data.coco.faults import Faults
+from tem_data.coco.labels import micrographs_of, read_coco
+from tem_data.coco.reading import read_found, read_truth
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import read_json
 from tem_data.core.micrograph import Micrograph, halved
@@ -24,16 +25,10 @@ from tem_data.importing.labels import LabelTable
 from tem_data.importing.mask_images import read_masks
 from tem_data.importing.quarantine import Quarantine
 from tem_data.importing.settings import ImportSettings
-from tem_data.importing.tables import number, required_table
+from tem_data.importing.tables import Calibration, calibration_of, read_calibrations
 
 MANY_OUTSIDE = 0.1
 ENOUGH_LABELS = 15
-
-
-class Calibration(NamedTuple):
-    nm_per_px: float | None = None
-    thickness_nm: float | None = None
-    specimen: str = ""
 
 
 def import_micrographs(settings: ImportSettings, progress: bool = True) -> tuple[list[Micrograph], Quarantine]:
@@ -76,27 +71,28 @@ def read_labelled(
 
     For a COCO file `classes` maps each class to the names it has there (None:
     its categories as they are), `ignored` names labels that do not count; its
-    images go by file name without extension. COCO results (a list) are those of
-    at least `threshold` on the images of the COCO file `truth`. Raises
+    images go by file name without extension, and its labels are taken as
+    `score_coco` takes them, also where a shape is there twice. COCO results (a
+    list) are those of at least `threshold` on the images of the COCO file `truth`. Raises
     TemDataError where a file cannot be read or an image has no size.
     """
     quarantine = Quarantine()
     if Path(path).is_dir():
         return [replace(m, image=None) for m in read_dataset(path)], quarantine
+    faults = Faults(path, quarantine)
     if truth is not None and Path(truth).is_file() and isinstance(read_json(path), list):
-        content = results_content(path, truth, threshold)
+        # what is wrong with the truth is said where it is read itself
+        file = read_found(read_truth(Faults(truth, Quarantine()), file_names=True), faults)
     else:
-        content = coco_content(path, "images", "categories", "annotations")
+        file = read_truth(faults, file_names=True)
+    for image in file.images.values():
+        if image.shape is None:
+            raise TemDataError(f"{path}: image {image.file_name!r} has no `height` and `width`; add them, in px")
     if classes is None:
-        classes = {str(c["name"]): str(c["name"]) for c in content["categories"] if c["name"] not in ignored}
+        classes = {c.name: c.name for c in file.categories.values() if c.name not in ignored}
     names = ImportSettings(classes=classes, ignored=list(ignored)).names
-    micrographs = []
-    for table in tables_of(content, path, quarantine):
-        if table.shape is None:
-            raise TemDataError(f"{path}: image {table.file_name!r} has no `height` and `width`; add them, in px")
-        defects = checked_defects(table, table.shape, names, quarantine)
-        micrographs.append(Micrograph(Path(table.file_name).stem, None, tuple(defects), table.shape))
-    return micrographs, quarantine
+    micrographs = micrographs_of(file, names.meaning, faults, threshold)
+    return [replace(m, micrograph_id=Path(m.micrograph_id).stem) for m in micrographs], quarantine
 
 
 def _read(settings: ImportSettings, quarantine: Quarantine) -> list[LabelTable]:
@@ -134,7 +130,7 @@ def _micrograph(
     micrograph_id: str, table: LabelTable, path: Path, settings: ImportSettings, quarantine: Quarantine
 ) -> Micrograph | None:
     def set_aside(reason: str, detail: str) -> None:
-        quarantine.add(table.file_name, "", reason, "set aside", f"{detail}; {len(table.labels)} labels")
+        quarantine.add(table.file_name, "", reason, "set aside", f"{detail}; {len(table.labels) + table.lost} labels")
 
     if not path.is_file():
         return set_aside("missing image", "expected in the folder `import.images`")
@@ -148,27 +144,12 @@ def _micrograph(
     if outside >= max(3, MANY_OUTSIDE * len(table.labels)):
         return set_aside("labels of another image", f"{outside} of {len(table.labels)} centres lie outside the image")
     defects = checked_defects(table, image.shape, settings.names, quarantine)
-    if table.labels and not defects:
+    if (table.labels or table.lost) and not defects:
         return set_aside("no labels", "none could be used")
     least = settings.min_alignment
     if least is not None and len(defects) >= ENOUGH_LABELS and (fit := alignment(image, defects)) < least:
         return set_aside("labels of another image", f"alignment {fit:.1f} is under `min_alignment` {least}")
     return Micrograph(micrograph_id, image, tuple(defects), image.shape)
-
-
-def read_calibrations(path: str | None) -> dict[str, Calibration]:
-    if path is None:
-        return {}
-    found = {}
-    for row, values in enumerate(required_table(path, ("file_name", "nm_per_px")), 2):
-        sizes = []
-        for column in ("nm_per_px", "thickness_nm"):
-            text = (values.get(column) or "").strip()
-            if text and not 0 < number(text) < np.inf:
-                raise TemDataError(f"{path}: row {row}, {column}: expected a positive number or nothing, not {text!r}")
-            sizes.append(number(text) if text else None)
-        found[values["file_name"]] = Calibration(*sizes, (values.get("specimen") or "").strip())
-    return found
 
 
 def _calibrated(
@@ -178,7 +159,7 @@ def _calibrated(
     calibrations: Mapping[str, Calibration],
     quarantine: Quarantine,
 ) -> Micrograph:
-    known = calibrations.get(table.file_name) or calibrations.get(Path(table.file_name).name) or Calibration()
+    known = calibration_of(table.file_name, calibrations)
     if known.nm_per_px is None:
         known = known._replace(nm_per_px=nm_per_px_in_metadata(path))
     if known.nm_per_px is None:

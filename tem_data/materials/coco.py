@@ -6,24 +6,16 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from tem_data.coco.faults import Faults
+from tem_data.coco.labels import IGNORE, Meaning, counted_categories, micrographs_of
+from tem_data.coco.reading import read_found, read_truth
 from tem_data.core.errors import TemDataError
-from tem_data.core.micrograph import Defect, Micrograph, defect_from_rle
-from tem_data.importing.micrographs import Calibration, read_calibrations
+from tem_data.core.micrograph import Micrograph
+from tem_data.importing.tables import calibration_of, read_calibrations
 from tem_data.materials.hardening import Materials
 from tem_data.materials.measuring import Measurement, measure
-from tem_data.scoring.coco import (
-    IGNORE,
-    RESULTS,
-    TRUTH,
-    Vocabulary,
-    prediction_labels,
-    read_content,
-    truth_labels,
-    vocabulary_of,
-)
-from tem_data.scoring.labels import Labels
 from tem_data.scoring.matching import Rule
 
 
@@ -57,70 +49,34 @@ def measure_coco(
     neither `classes` nor `ignore` names.
     """
     warnings: Counter[str] = Counter()
-    truth = read_content(truth_path, dict, TRUTH)
-    vocabulary = _renamed(vocabulary_of(truth, truth_path, ignore), classes, truth_path)
-    file_names = _file_names(truth["images"], truth_path)
-    truths = truth_labels(truth["annotations"], vocabulary, truth_path, "mask", warnings)
-    images = _micrographs(truths, file_names, read_calibrations(str(calibration_path)), vocabulary)
+    faults = Faults(truth_path, warnings=warnings)
+    truth = read_truth(faults, file_names=True, sizes=True)
+    names = counted_categories(truth, ignore, truth_path)
+    meaning = _meaning(names, classes, truth_path)
+    images = _calibrated(micrographs_of(truth, meaning, faults), calibration_path)
+    labelled = any(truth.instances.values())
     found = None
     if predictions_path is not None:
-        results = read_content(predictions_path, list, RESULTS)
-        predictions = prediction_labels(results, vocabulary, predictions_path, "mask", Counter())
-        found = [_defects(predictions[name], vocabulary.classes, threshold) for name in truths]
-        left_out = sum(int((labels.scores >= threshold).sum()) for labels in predictions.values())
-        if left_out := left_out - sum(map(len, found)):
+        faults = Faults(predictions_path)
+        results = read_found(truth, faults)
+        predicted = micrographs_of(results, meaning, faults, threshold)
+        found = [tuple(d for d in m.defects if not d.ignore) for m in predicted]
+        sure = sum(instance.score >= threshold for of_image in results.instances.values() for instance in of_image)
+        if left_out := sure - sum(map(len, found)):
             warnings["predictions of an ignored category or without area, left out"] = left_out
-    measured = measure(images, found, vocabulary.classes, materials, rule, frame)
-    labelled = bool(truth["annotations"]) or found is None
-    return CocoMeasurement(measured, tuple(f"{text}: {number}" for text, number in warnings.items()), labelled)
+    measured = measure(images, found, tuple(classes or names), materials, rule, frame)
+    texts = tuple(f"{text}: {number}" for text, number in warnings.items())
+    return CocoMeasurement(measured, texts, labelled or found is None)
 
 
-def _renamed(
-    vocabulary: Vocabulary, classes: Mapping[str, Sequence[str]] | None, path: str | os.PathLike
-) -> Vocabulary:
-    if not classes:
-        return vocabulary
-    names = tuple(classes)
-    index = {alias: k for k, name in enumerate(names) for alias in classes[name]}
-    if unknown := [name for name in vocabulary.classes if name not in index]:
+def _meaning(names: Sequence[str], classes: Mapping[str, Sequence[str]] | None, path: str | os.PathLike) -> Meaning:
+    """What a category stands for: the one of `classes` that gives its name, else itself; ignored if not in `names`."""
+    index = {alias: name for name in classes for alias in classes[name]} if classes else {name: name for name in names}
+    if unknown := [name for name in names if name not in index]:
         raise TemDataError(f"{path}: categories {unknown} are of no class; name them in --classes or in --ignore")
-    categories = {key: k if k < 0 else index[vocabulary.classes[k]] for key, k in vocabulary.categories.items()}
-    return replace(vocabulary, categories=categories, classes=names)
+    return lambda category: (index[category], False) if category in names else ("", True)
 
 
-def _file_names(images: Sequence[Mapping[str, Any]], path: str | os.PathLike) -> dict[str, str]:
-    names = {str(image["id"]): image.get("file_name") for image in images}
-    for image_id, name in names.items():
-        if not isinstance(name, str) or not name:
-            raise TemDataError(f"{path}: image id {image_id}: expected its `file_name`, found {name!r}; add it")
-    twice = [name for name, count in Counter(names.values()).items() if count > 1]
-    if twice:
-        raise TemDataError(f"{path}: file name {twice[0]!r} is there twice; name each image once")
-    return names
-
-
-def _micrographs(
-    truths: Mapping[str, Labels],
-    file_names: Mapping[str, str],
-    calibrations: Mapping[str, Calibration],
-    vocabulary: Vocabulary,
-) -> list[Micrograph]:
-    images = []
-    for image_id, labels in truths.items():
-        name = file_names[image_id]
-        known = calibrations.get(name) or calibrations.get(os.path.basename(name)) or Calibration()
-        defects = _defects(labels, vocabulary.classes, keep_ignored=True)
-        images.append(Micrograph(name, None, defects, vocabulary.sizes[image_id], **known._asdict()))
-    return images
-
-
-def _defects(
-    labels: Labels, classes: Sequence[str], threshold: float = 0.0, keep_ignored: bool = False
-) -> tuple[Defect, ...]:
-    each = zip(labels.category.tolist(), labels.rles, labels.ignore.tolist(), labels.scores.tolist(), strict=True)
-    defects = (
-        defect_from_rle("" if ignored else classes[category], code, ignored, score)
-        for category, code, ignored, score in each
-        if score >= threshold and (keep_ignored or not ignored)
-    )
-    return tuple(d for d in defects if d is not None)
+def _calibrated(micrographs: Sequence[Micrograph], path: str | os.PathLike) -> list[Micrograph]:
+    calibrations = read_calibrations(path)
+    return [replace(m, **calibration_of(m.micrograph_id, calibrations)._asdict()) for m in micrographs]

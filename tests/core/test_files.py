@@ -122,6 +122,42 @@ def test_files_that_cannot_be_read_are_named(tmp_path, read, kind):
         read(tmp_path / "b")
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"id": ' + "9" * 5000 + "}", "\ufeff{"])
+def test_json_that_cannot_be_held_is_named(tmp_path, text):
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    with pytest.raises(TemDataError, match="a.json: not a JSON file this can read"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    (tmp_path / "a.json").write_text('{"µ": 1}', encoding="utf-8-sig")
+    (tmp_path / "a.csv").write_text("µ\n1\n", encoding="utf-8-sig")
+    assert read_json(tmp_path / "a.json") == {"µ": 1} and read_table(tmp_path / "a.csv") == [{"µ": "1"}]
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("file,nm\na.png,0.5\nb.png,0,5\n", "row 3: expected a cell for each of the 2 columns, found 3"),
+        ("file,nm\na.png,1,\n", "row 2: .*found 3"),
+        ("file,nm\n\n\na.png\n", "row 4: .*found 1"),
+        ("nm,file,nm\n1,a.png,2\n", "two columns are named 'nm'"),
+        ("nm\n1\n", "expected the columns file; missing: file"),
+        ("", "missing: file"),
+    ],
+)
+def test_tables_whose_cells_have_no_sure_column_are_refused(tmp_path, text, said):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(TemDataError, match=f"a.csv.*{said}"):
+        read_table(tmp_path / "a.csv", ["file"])
+
+
+def test_blank_lines_and_columns_without_a_name_are_no_fault(tmp_path):
+    (tmp_path / "a.csv").write_text('file,nm,,\n"a, b",1,,\n\n  \n,2,,\n')
+    rows = read_table(tmp_path / "a.csv", ["file"])
+    assert [(row["file"], row["nm"]) for row in rows] == [("a, b", "1"), ("", "2")]
+
+
 def test_move_leaves_either_the_old_or_the_new_folder(tmp_path):
     for name in ("new", "old"):
         (tmp_path / name).mkdir()

@@ -2,14 +2,16 @@ import re
 from dataclasses import fields, replace
 
 import numpy as np
+import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pyarrow import parquet
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import ORIGINS, Micrograph, defect_from_mask
-from tem_data.core.schema import Classes, read_classes, read_dataset, write_dataset
+from tem_data.core.schema import Classes, common_classes, read_classes, read_dataset, write_dataset, write_readme
 
 CLASSES = Classes(("100", "111", "bdot"), ("ambiguous",))
 
@@ -137,3 +139,38 @@ def test_a_damaged_shard_is_named(tmp_path):
     shard.write_bytes(shard.read_bytes()[:100])
     with pytest.raises(TemDataError, match="train-00000.parquet"):
         list(read_dataset(tmp_path / "d"))
+
+
+@pytest.mark.parametrize("category", [-1, 4, None])
+def test_a_category_that_is_no_class_is_refused_where_python_would_take_another(tmp_path, category):
+    write_dataset(tmp_path / "d", {"train": [patch("fine"), patch("bad", [square()])]}, CLASSES)
+    shard = tmp_path / "d/data/train-00000.parquet"
+    table = parquet.read_table(shard)
+    rows = table.to_pylist()
+    rows[1]["objects"]["category"] = [category]
+    parquet.write_table(pyarrow.Table.from_pylist(rows, table.schema), shard)
+    with pytest.raises(TemDataError, match=rf"d/data/train-00000.parquet: row 1: bad: objects.category {category} "):
+        list(read_dataset(tmp_path / "d"))
+
+
+def test_a_readme_that_numbers_the_classes_otherwise_than_the_shards_is_refused(tmp_path):
+    write_dataset(tmp_path / "d", {"train": [patch("m", [square("100")])]}, CLASSES)
+    write_readme(tmp_path / "d", Classes(("bdot", "111", "100"), ("ambiguous",)))
+    with pytest.raises(TemDataError, match="train-00000.parquet: its classes are .*README.md"):
+        list(read_dataset(tmp_path / "d"))
+
+
+def test_folders_of_the_same_classes_go_together_in_any_order_and_keep_their_labels(tmp_path):
+    for name, classes in (("a", Classes(("100", "111"))), ("b", Classes(("111", "100")))):
+        write_dataset(tmp_path / name, {"train": [patch(name, [square("111")])]}, classes)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert common_classes(folders) == common_classes(folders[:1]) == Classes(("100", "111"))
+    assert [d.category for folder in folders for m in read_dataset(folder) for d in m.defects] == ["111", "111"]
+
+
+@pytest.mark.parametrize("other", [Classes(("100",)), Classes(("100", "111", "x")), Classes(("100",), ("111",))])
+def test_folders_of_other_classes_do_not_go_together(tmp_path, other):
+    for name, classes in (("a", Classes(("100", "111"))), ("b", other)):
+        write_dataset(tmp_path / name, {"train": [patch(name)]}, classes)
+    with pytest.raises(TemDataError, match=r"b: classes .*expected \['100', '111'\], as .*a has them"):
+        common_classes([tmp_path / "a", tmp_path / "b"])

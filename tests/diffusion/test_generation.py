@@ -13,7 +13,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import fingerprint
 from tem_data.core.micrograph import Micrograph, defect_from_mask
 from tem_data.core.schema import Classes, read_dataset, write_dataset
-from tem_data.diffusion import generate, steps
+from tem_data.diffusion import generate, ldm_steps, steps
 from tem_data.diffusion.conditioning import Conditioning, instance_edges
 from tem_data.diffusion.generation import GenerationRequest
 from tem_data.diffusion.settings import GenerationSettings, LDMSettings
@@ -186,8 +186,20 @@ def test_another_pipeline_is_explained(work):
 def test_a_model_of_fewer_classes_is_explained(work):
     two = [replace(mask, defects=(replace(mask.defects[0], category="disc"),)) for mask in mask_micrographs(1)]
     write_dataset(work / "masks", {"train": two}, Classes(("square", "disc")))
-    with pytest.raises(TemDataError, match="holds the value 2, but there are 1 classes"):
+    with pytest.raises(TemDataError, match=r"masks: disc is none of the classes \['square'\]"):
         generate_pairs(work, "pairs")
+
+
+def test_masks_are_painted_as_the_classes_that_they_name_whatever_their_order(work, monkeypatch):
+    shown = []
+    monkeypatch.setattr(steps, "generate", lambda _, requests, *rest, **__: shown.extend(requests))
+    write_dataset(work / "masks", {"train": mask_micrographs(1)}, Classes(("disc", "square")))
+    pipeline = untrained()
+    pipeline.register_to_config(class_names=["square", "disc"])
+    monkeypatch.setattr(steps, "load_pipeline", lambda _: (pipeline, "checkpoint"))
+    (work / "pairs").mkdir()
+    generate_pairs(work, "pairs")
+    assert np.unique(shown[0].conditioning.masks).tolist() == [0, 1]
 
 
 def test_pairs_are_read_or_missed_by_name(tmp_path):
@@ -213,10 +225,10 @@ def test_training_from_a_dataset_leaves_sample_sheets(tmp_path):
     patches = [replace(patch, image=image) for patch, image in zip(mask_micrographs(8), images, strict=True)]
     write_dataset(tmp_path / "patches", {"train": patches[:5], "validation": patches[5:]}, CLASSES)
     settings = LDMSettings(**(LDM | dict(steps=2, batch_size=2, sample_steps=1)))
-    pipeline, history = steps.ldm_for(tmp_path / "patches", untrained_autoencoder(), settings, 0, tmp_path / "work")
+    pipeline, history = ldm_steps.ldm_for(tmp_path / "patches", untrained_autoencoder(), settings, 0, tmp_path / "work")
     assert pipeline.config.class_names == ["square"] and pipeline.config.nm_per_px == 0.5
     assert all(row["memorisation_ratio"] > 0 for row in history)
-    steps.save_ldm(pipeline, tmp_path / "work", tmp_path / "ldm")
+    ldm_steps.save_ldm(pipeline, tmp_path / "work", tmp_path / "ldm")
     sheets = sorted((tmp_path / "ldm_training/samples").iterdir())
     assert [path.name for path in sheets] == ["step-000001.png", "step-000002.png"]
     assert sheets[0].read_bytes() != sheets[1].read_bytes()

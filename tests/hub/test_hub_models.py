@@ -336,7 +336,7 @@ def test_train_ldm_takes_an_autoencoder_of_a_revision(monkeypatch, command, tmp_
         asked.append((settings.pretrained, settings.revision))
         raise TemDataError("stopped")
 
-    monkeypatch.setattr("tem_data.diffusion.steps.train_autoencoder_on", stop)
+    monkeypatch.setattr("tem_data.diffusion.ldm_steps.train_autoencoder_on", stop)
     (tmp_path / "params.yaml").write_text("{autoencoder: {revision: of another}, ldm: {}}")
     (tmp_path / "org/here@v1").mkdir(parents=True)
     for name in ("org/vae@v1.0.0", "org/vae", "org/here@v1"):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_ops
 
-from tem_data.coco.writing import read_coco
+from tem_data.coco.labels import read_coco
 from tem_data.core.errors import TemDataError
 from tem_data.importing.fiji import parse_log, read_ellipses, read_fiji
 from tem_data.importing.images import nm_per_px_in_metadata, read_image
@@ -64,7 +64,7 @@ def test_coco_double_ids_and_lost_images_go_to_the_quarantine(tmp_path):
         ("{", "COCO"),
         ("[]", "images"),
         ('{"images": [], "categories": []}', "annotations"),
-        ('{"images": [{"id": 1}], "categories": [], "annotations": []}', r"images\[0\] has no file_name"),
+        ('{"images": [{"id": 1}], "categories": [], "annotations": []}', r"images\[0\]: has no file_name"),
     ],
 )
 def test_no_coco_file(tmp_path, text, named):
@@ -83,6 +83,22 @@ def test_ellipse_table_with_other_columns(tmp_path):
         read_ellipses(path)
     with pytest.raises(TemDataError, match="width"):
         read_ellipses(path, {"width": "w"})
+
+
+def test_decimal_commas_in_an_ellipse_table_are_refused(tmp_path):
+    header = "file_name,class,x_px,y_px,major_px,minor_px,angle_deg"
+    (tmp_path / "e.csv").write_text(f"{header}\na.png,1,1,2,2,2,0\na.png,1,1,5,2,2,2,0\n")
+    with pytest.raises(TemDataError, match="e.csv row 3: expected a cell for each of the 7 columns, found 8"):
+        read_ellipses(tmp_path / "e.csv")
+
+
+def test_a_fiji_table_with_decimal_commas_is_set_aside(tmp_path):
+    (tmp_path / "a_results.csv").write_text(" ,X,Y,Major,Minor,Angle\n1,10,5,20,4,3,45\n")
+    (tmp_path / "a_log.txt").write_text("0\n1\n")
+    quarantine = Quarantine()
+    assert read_fiji(tmp_path, tmp_path, {0: "loop"}, quarantine) == []
+    (row,) = quarantine.rows
+    assert row["reason"] == "unreadable table" and "row 2: expected a cell" in row["detail"]
 
 
 def test_fiji_log():
@@ -173,51 +189,6 @@ def test_images_of_more_than_8_bits_and_of_colour_become_8_bit_grey(tmp_path):
         image = read_image(tmp_path / name)
         assert image.dtype == np.uint8 and np.abs(image - expected).max() < 2
     assert (read_image(tmp_path / "colour.png") == 77).all()
-
-
-def test_pixels_that_are_not_finite_do_not_change_the_others(tmp_path):
-    deep = np.linspace(1000, 3000, 64 * 64, dtype=np.float32).reshape(64, 64)
-    Image.fromarray(deep).save(tmp_path / "a.tif")
-    whole = read_image(tmp_path / "a.tif")
-    deep[0, :20], deep[1, :20], deep[2, :20] = np.inf, -np.inf, np.nan
-    Image.fromarray(deep).save(tmp_path / "a.tif")
-    image = read_image(tmp_path / "a.tif")
-    assert np.abs(image[3:].astype(int) - whole[3:]).max() <= 3 and image.std() > 60
-    assert [set(row[:20].tolist()) for row in image[:3]] == [{255}, {0}, {0}]
-
-
-def test_grey_levels_of_any_unit_are_scaled(tmp_path):
-    for scale in (1e-12, 1, 1e30):
-        Image.fromarray(np.linspace(0, scale, 64 * 64, dtype=np.float32).reshape(64, 64)).save(tmp_path / "a.tif")
-        assert np.abs(read_image(tmp_path / "a.tif") - np.linspace(0, 255, 64 * 64).reshape(64, 64)).max() < 2
-    Image.fromarray(np.full((8, 8), 7.0, np.float32)).save(tmp_path / "a.tif")
-    assert not read_image(tmp_path / "a.tif").any()
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_image_without_a_finite_pixel_cannot_be_read(tmp_path, value):
-    Image.fromarray(np.full((8, 8), value, np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match="no finite grey level"):
-        read_image(tmp_path / "a.tif")
-
-
-@pytest.mark.parametrize("faulty", ["masks", "maps"])
-def test_a_mask_whose_values_are_not_finite_is_set_aside(tmp_path, faulty):
-    for folder in ("images", "masks", "maps"):
-        (tmp_path / folder).mkdir()
-    good = np.pad(np.full((4, 4), 1, np.float32), 8)
-    wrong = good.copy()
-    wrong[9, 9], wrong[0, 0] = np.nan, np.inf
-    for name in ("a", "b"):
-        Image.new("L", good.shape).save(tmp_path / "images" / f"{name}.png")
-        for folder in ("masks", "maps"):
-            content = wrong if (name, folder) == ("b", faulty) else good
-            Image.fromarray(content).save(tmp_path / folder / f"{name}.tif")
-    quarantine = Quarantine()
-    (table,) = read_masks(tmp_path / "masks", tmp_path / "images", {1: "x"}, quarantine, tmp_path / "maps")
-    assert table.file_name == "a.png" and [label.outline.mask.sum() for label in table.labels] == [16]
-    quarantine.write(tmp_path / "q.csv")
-    assert "b.tif,unreadable table,set aside,mask or map: 2 pixels are infinite" in (tmp_path / "q.csv").read_text()
 
 
 def test_calibration_that_fiji_wrote_into_a_tiff(tmp_path):

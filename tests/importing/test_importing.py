@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,14 @@ from PIL import Image
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import count_by_class, defect_from_ellipse, paste
 from tem_data.importing.checking import alignment
-from tem_data.importing.micrographs import classes_of, import_micrographs
+from tem_data.importing.micrographs import import_micrographs
+from tem_data.importing.settings import ImportSettings
+
+
+def imported(settings):
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    return import_micrographs(ImportSettings(**given), progress=False)
+
 
 HEADER = "file_name,class,x_px,y_px,major_px,minor_px,angle_deg\n"
 FECRAL = {
@@ -49,9 +57,9 @@ def test_each_fault_is_found_and_said(ellipses):
         "a.png,dot,20.5,40.5,0.2,0.2,0",
         "a.png,dot,20,40.2,0.2,0.2,0",
         "gone.png,dot,20,40,5,5,0",
-        "a.png",
+        "a.png,,,,,,",
     ]
-    (micrograph,), quarantine = import_micrographs(ellipses(rows, ("a.png", "more.png")), progress=False)
+    (micrograph,), quarantine = imported(ellipses(rows, ("a.png", "more.png")))
     assert reasons(quarantine) == {
         ("row 3", "duplicate shape", "set aside"),
         ("row 4", "bad shape", "set aside"),
@@ -76,7 +84,7 @@ def test_a_shape_in_two_classes_is_kept_once_and_ignored(ellipses):
     shape, other = "20,20,10,8,0", "40,20,10,8,0"
     rows = [f"a.png,{name},{shape}" for name in ("L1", "L2", "dot")] + [f"a.png,loop,{other}"]
     settings = ellipses(rows, classes={"loop": ["L1", "L2", "loop"], "dot": "dot"})
-    (micrograph,), quarantine = import_micrographs(settings, progress=False)
+    (micrograph,), quarantine = imported(settings)
     assert [(d.category, d.ignore) for d in micrograph.defects] == [("loop", True), ("loop", False)]
     duplicate, conflicting = quarantine.rows[:2]
     assert (duplicate["item"], duplicate["reason"]) == ("row 3", "duplicate shape")
@@ -92,7 +100,7 @@ def test_names_classes_and_calibration(ellipses, tmp_path):
         "ignored": {"unsure": "?"},
         "calibration": str(tmp_path / "c.csv"),
     }
-    micrographs, quarantine = import_micrographs(settings, progress=False)
+    micrographs, quarantine = imported(settings)
     assert [(m.micrograph_id, m.nm_per_px, m.thickness_nm, m.specimen) for m in micrographs] == [
         ("a.png", 0.5, None, "steel"), ("a.jpg", None, None, ""), ("b", None, 80, "")
     ]  # fmt: skip
@@ -100,17 +108,17 @@ def test_names_classes_and_calibration(ellipses, tmp_path):
         ("loop", False), ("loop", False), ("unsure", True)
     ]  # fmt: skip
     assert quarantine.counts()["no calibration"] == 2
-    assert classes_of(settings).labels == ("loop", "dot", "unsure")
+    assert ImportSettings(**settings).schema.labels == ("loop", "dot", "unsure")
     (tmp_path / "c.csv").write_text("file_name,nm_per_px\na.png,-3\n")
     with pytest.raises(TemDataError, match="c.csv: row 2, nm_per_px"):
-        import_micrographs(settings, progress=False)
+        imported(settings)
 
 
 def test_large_images_are_halved_with_their_calibration_and_what_vanishes_is_said(ellipses, tmp_path):
     (tmp_path / "c.csv").write_text("file_name,nm_per_px\na.png,0.5\n")
     rows = ["a.png,loop,20,20,12,12,0", "a.png,dot,40.5,40.5,1,1,0"]
     settings = ellipses(rows, calibration=str(tmp_path / "c.csv"), max_side=40)
-    (micrograph,), quarantine = import_micrographs(settings, progress=False)
+    (micrograph,), quarantine = imported(settings)
     assert (micrograph.shape, micrograph.nm_per_px, micrograph.defects[0].bbox) == ((24, 32), 1.0, (7, 7, 6, 6))
     assert reasons(quarantine) == {("1 labels", "bad shape", "set aside")}
 
@@ -118,7 +126,7 @@ def test_large_images_are_halved_with_their_calibration_and_what_vanishes_is_sai
 def test_a_table_whose_centres_lie_outside_is_set_aside(ellipses):
     rows = [f"a.png,loop,{x},20,5,5,0" for x in range(10, 60, 10)]
     strange = [f"b.png,loop,{x},20,5,5,0" for x in (10, 70, 80, 90)]
-    micrographs, quarantine = import_micrographs(ellipses(rows + strange, ("a.png", "b.png")), progress=False)
+    micrographs, quarantine = imported(ellipses(rows + strange, ("a.png", "b.png")))
     assert [m.micrograph_id for m in micrographs] == ["a"]
     (row,) = (r for r in quarantine.rows if r["reason"] == "labels of another image")
     assert row["file"] == "b.png" and row["detail"].startswith("3 of 4 centres")
@@ -155,7 +163,7 @@ def test_coco_sizes_and_areas(tmp_path):
     }
     (tmp_path / "c.json").write_text(json.dumps(content))
     settings = {"source": "coco", "images": tmp_path, "annotations": tmp_path / "c.json", "classes": "loop"}
-    (micrograph,), quarantine = import_micrographs(settings, progress=False)
+    (micrograph,), quarantine = imported(settings)
     assert [d.area for d in micrograph.defects] == [36, 36]
     assert reasons(quarantine) == {
         ("annotation 2", "wrong area", "recomputed"), ("", "size mismatch", "set aside"), ("", "no calibration", "kept")
@@ -166,23 +174,23 @@ def test_calibration_is_found_without_the_folder_too(ellipses, tmp_path):
     (tmp_path / "c.csv").write_text("file_name,nm_per_px\na.png,0.5\nx/b.png,0.25\n")
     rows = [f"x/{name}.png,loop,20,20,10,8,0" for name in "ab"]
     settings = ellipses(rows, ("a.png", "b.png"), calibration=str(tmp_path / "c.csv"))
-    micrographs, _ = import_micrographs(settings, progress=False)
+    micrographs, _ = imported(settings)
     assert [(m.micrograph_id, m.nm_per_px) for m in micrographs] == [("a", 0.5), ("b", 0.25)]
 
 
 def test_two_names_of_one_image(ellipses):
     rows = ["a.png,loop,20,20,10,8,0", "there/a.png,loop,40,20,10,8,0"]
-    (micrograph,), quarantine = import_micrographs(ellipses(rows), progress=False)
+    (micrograph,), quarantine = imported(ellipses(rows))
     assert len(micrograph.defects) == 1 and ("", "duplicate id", "set aside") in reasons(quarantine)
 
 
 def test_unreadable_image(ellipses, tmp_path):
     settings = ellipses(["a.png,loop,20,20,10,8,0", "b.png,loop,20,20,10,8,0"])
     (tmp_path / "images/b.png").write_bytes(b"no picture")
-    micrographs, quarantine = import_micrographs(settings, progress=False)
+    micrographs, quarantine = imported(settings)
     assert [m.micrograph_id for m in micrographs] == ["a"] and quarantine.counts()["unreadable image"] == 1
     Image.fromarray(np.full((64, 64), np.nan, np.float32)).save(tmp_path / "images/b.png", "TIFF")
-    micrographs, quarantine = import_micrographs(settings, progress=False)
+    micrographs, quarantine = imported(settings)
     assert [m.micrograph_id for m in micrographs] == ["a"] and quarantine.counts()["unreadable image"] == 1
 
 
@@ -192,8 +200,8 @@ def test_unreadable_image(ellipses, tmp_path):
         ({"source": "xml"}, "import.source.*coco"),
         ({"images": "nowhere"}, "nowhere: expected a folder"),
         ({"annotations": "nothing.csv"}, "nothing.csv: expected a CSV"),
-        ({"classes": None}, "classes missing"),
-        ({"clases": []}, "clases unknown"),
+        ({"classes": None}, "import.classes: expected a mapping"),
+        ({"clases": []}, "import.clases: unknown key"),
         ({"classes": {"x": ["1"], "y": ["1"]}}, "1 stands in two classes"),
         ({"source": "fiji"}, "import.class_numbers"),
         ({"source": "fiji", "class_numbers": {"one": "x"}}, "import.class_numbers"),
@@ -202,7 +210,7 @@ def test_unreadable_image(ellipses, tmp_path):
 )
 def test_settings_that_cannot_work(ellipses, change, named):
     with pytest.raises(TemDataError, match=named):
-        import_micrographs(ellipses(["a.png,loop,20,20,10,8,0"]) | change, progress=False)
+        imported(ellipses(["a.png,loop,20,20,10,8,0"]) | change)
 
 
 def test_known_faults_of_the_fecral_ellipses(shared):
@@ -211,7 +219,7 @@ def test_known_faults_of_the_fecral_ellipses(shared):
         "source": "ellipses", "images": data / "images", "annotations": data / "ellipses.csv",
         "calibration": data / "micrographs.csv", "max_side": 1024, **FECRAL,
     }  # fmt: skip
-    micrographs, quarantine = import_micrographs(settings, progress=False)
+    micrographs, quarantine = imported(settings)
     found = Counter(row["reason"] for row in quarantine.rows)
     assert (found["bad shape"], found["duplicate shape"], found["no calibration"]) == (1, 13, 0)
     others = {row["file"][-8:-4] for row in quarantine.rows if row["reason"] == "labels of another image"}
@@ -224,7 +232,7 @@ def test_known_faults_of_the_fecral_ellipses(shared):
 def test_known_faults_of_the_fecral_polygons(shared):
     data = shared / "data/fecral"
     settings = {"source": "coco", "images": data / "images", "annotations": data / "polygons.json", **FECRAL}
-    micrographs, quarantine = import_micrographs(settings, progress=False)
+    micrographs, quarantine = imported(settings)
     found = Counter(row["reason"] for row in quarantine.rows)
     assert found == {"leaves the image": 2, "wrong area": 2296, "no labels": 63, "no calibration": 36}
     assert sum(count_by_class(micrographs).values()) == 2296
@@ -237,7 +245,7 @@ def test_fecral_raw_fiji_tables_are_the_ellipse_table(shared):
         "source": "fiji", "images": data / "images", "annotations": data / "fiji_raw",
         "class_numbers": numbers, **FECRAL,
     }  # fmt: skip
-    micrographs, quarantine = import_micrographs(settings, progress=False)
+    micrographs, quarantine = imported(settings)
     assert [(m.micrograph_id[-4:], len(m.defects)) for m in micrographs] == [("0006", 24), (" (3)", 50), ("0007", 44)]
     assert quarantine.counts()["no class"] == 1
 
@@ -245,10 +253,8 @@ def test_fecral_raw_fiji_tables_are_the_ellipse_table(shared):
 def test_loops_by_polygons_and_by_masks_agree(shared):
     data = shared / "data/loops_316l"
     settings = {"images": data / "images", "classes": ["hcloop"]}
-    by_polygon, _ = import_micrographs(
-        settings | {"source": "coco", "annotations": data / "annotations.json"}, progress=False
-    )
-    by_mask, _ = import_micrographs(settings | {"source": "masks", "annotations": data / "masks"}, progress=False)
+    by_polygon, _ = imported(settings | {"source": "coco", "annotations": data / "annotations.json"})
+    by_mask, _ = imported(settings | {"source": "masks", "annotations": data / "masks"})
     assert len(by_polygon) == len(by_mask) == 12
     assert (count_by_class(by_polygon), count_by_class(by_mask)) == ({"hcloop": 123}, {"hcloop": 124})
     masks = {m.micrograph_id: m for m in by_mask}

@@ -326,7 +326,7 @@ def test_measure_says_what_a_user_gets_wrong(run, tmp_path):
     truth = read_json("truth.json")
     for images, said in (
         ([{}, {"file_name": "1.png"}], "'1.png' is there twice"),
-        ([{"file_name": None}], "file_name"),
+        ([{"file_name": None}, {}], "file_name"),
     ):
         changed = [image | change for image, change in zip(truth["images"], images, strict=False)]
         (tmp_path / "bad.json").write_text(json.dumps(truth | {"images": changed, "annotations": []}))

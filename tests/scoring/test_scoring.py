@@ -31,6 +31,7 @@ from tem_data.scoring import (
 )
 from tem_data.scoring.average_precision import AveragePrecision, average_precision
 from tem_data.scoring.coco import score_coco
+from tem_data.scoring.evaluation import EvaluationSettings
 from tem_data.scoring.matching import overlap
 
 CLASSES = ("100", "111", "bdot")
@@ -428,7 +429,8 @@ def score(tmp_path):
         paths = [tmp_path / "truth.json", tmp_path / "results.json"]
         for path, content in zip(paths, (truth, results), strict=True):
             path.write_text(content if isinstance(content, str) else json.dumps(content))
-        return score_coco(*paths, **options)
+        ignore = {"ignore": options.pop("ignore")} if "ignore" in options else {}
+        return score_coco(*paths, EvaluationSettings(**options), **ignore)
 
     return run
 

@@ -1,0 +1,250 @@
+"""The one reader of COCO instances and results (cocodataset.org/#format-data): JSON, its structure, typed records.
+
+Ids are the same where their text is, numbers may be written 1.0, `iscrowd` as
+true. What a record holds is checked; the rest goes to `Faults`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tem_data.coco.faults import Fault, Faults, confidence, crowd, identity, shown, text
+from tem_data.core.errors import TemDataError
+from tem_data.core.files import read_json
+from tem_data.core.rle import MOST_PX, checked_polygons, numbers, to_rle, whole
+from tem_data.importing.labels import Polygons, RunLengths
+
+TRUTH = "a COCO ground truth with `images`, `annotations` and `categories`"
+RESULTS = "a list of results [{image_id, category_id, segmentation, score}, ...]"
+
+
+class Image(NamedTuple):
+    """`given_id` as the file writes it; `file_name` "" and `shape` (height, width) None where it states none."""
+
+    given_id: Any
+    file_name: str
+    shape: tuple[int, int] | None
+
+
+class Category(NamedTuple):
+    given_id: Any
+    name: str
+
+
+class Instance(NamedTuple):
+    """A label or a result. `item` says where it stands, `category` is its name, `box` x, y, width, height in px."""
+
+    item: str
+    category: str
+    outline: Polygons | RunLengths | None
+    box: list[float] | None
+    area: Any = None
+    crowd: bool = False
+    score: float = 1.0
+
+
+class CocoFile(NamedTuple):
+    """Images and categories by the text of their ids; of each image its instances, and how many cannot be read."""
+
+    images: Mapping[str, Image]
+    categories: Mapping[str, Category]
+    instances: Mapping[str, list[Instance]]
+    lost: Mapping[str, int]
+
+
+def read_truth(
+    faults: Faults,
+    file_names: bool = False,
+    sizes: bool = False,
+    masks: bool = True,
+    annotated: bool = True,
+) -> CocoFile:
+    """A COCO ground truth, whose images need file names of their own, or sizes, if these are asked for.
+
+    Without `masks` a segmentation is looked at only where there is no box; if
+    not `annotated` there need be no annotations. Raises TemDataError where it is
+    no such file, where two categories have one id, which leaves no label sure,
+    and where no image can be used.
+    """
+    content = read_content(faults.path, dict, TRUTH)
+    for part in ("images", "categories", *(["annotations"] if annotated else ())):
+        if not isinstance(content.get(part), list):
+            raise TemDataError(f"{faults.path}: expected a list `{part}`, as {TRUTH} has it; export COCO instances")
+    categories = _categories(content["categories"], faults)
+    images = _images(content["images"], faults, file_names, sizes)
+    if content["images"] and not images:
+        raise TemDataError(faults.first)
+    file = CocoFile(images, categories, {key: [] for key in images}, Counter())
+    entries = content["annotations"] if annotated else []
+    return _read_instances(entries, file, faults, masks, f"the {len(images)} usable entries of `images`", False)
+
+
+def read_found(truth: CocoFile, faults: Faults, masks: bool = True) -> CocoFile:
+    """COCO results on the images and with the categories of `truth`; raises TemDataError where they are no list."""
+    results = read_content(faults.path, list, RESULTS)
+    file = truth._replace(instances={key: [] for key in truth.images}, lost=Counter())
+    images = f"the {len(truth.images)} of the ground truth; score each set of images against its own ground truth"
+    return _read_instances(results, file, faults, masks, images, True)
+
+
+def read_content(path: str | os.PathLike, kind: type, expected: str) -> Any:
+    """Raises TemDataError where the file is not JSON, or holds something else than a `kind`."""
+    try:
+        content = read_json(path)
+    except TemDataError as error:
+        raise TemDataError(f"{error}; expected COCO: {expected}") from error
+    if not isinstance(content, kind):
+        raise TemDataError(f"{path}: expected {expected}, found a {type(content).__name__}")
+    return content
+
+
+def _categories(entries: list, faults: Faults) -> dict[str, Category]:
+    categories: dict[str, Category] = {}
+    for place, entry in enumerate(entries):
+        item = f"categories[{place}]"
+        try:
+            key = identity(_object(entry).get("id"), "id")
+            number = whole(entry.get("name"))
+            name = text(entry.get("name") if number is None else str(number), "name")
+        except Fault as fault:
+            faults.found(Fault(fault.reason, f"{fault.detail}; a category needs `id` and `name`"), item)
+            continue
+        if key in categories:
+            raise TemDataError(
+                f"{faults.path}: {item}: category id {key} is there twice; give each category its own id"
+            )
+        categories[key] = Category(entry["id"], name)
+    return categories
+
+
+def _images(entries: list, faults: Faults, file_names: bool, sizes: bool) -> dict[str, Image]:
+    images: dict[str, Image] = {}
+    names: set[str] = set()
+    for place, entry in enumerate(entries):
+        item, name = f"images[{place}]", ""
+        try:
+            key = identity(_object(entry).get("id"), "id")
+            name = _file_name(entry) if file_names else ""
+            if key in images:
+                raise Fault("duplicate id", f"image id {key} is there twice; give each image its own id")
+            if name and name in names:
+                raise Fault("duplicate id", f"file name {name!r} is there twice; name each image once")
+            images[key] = Image(entry["id"], name, _size(entry, key, item, name, faults, sizes))
+            names.add(name)
+        except Fault as fault:
+            faults.found(fault, item, name)
+    return images
+
+
+def _object(entry: Any) -> dict:
+    if isinstance(entry, dict):
+        return entry
+    raise Fault("bad entry", f"expected an object {{...}}, found {shown(entry)}")
+
+
+def _file_name(entry: Mapping[str, Any]) -> str:
+    if "file_name" not in entry:
+        raise Fault("bad entry", "has no file_name; add it")
+    # of Windows, whose paths some labelling tools write
+    return text(entry["file_name"], "file_name").replace("\\", "/")
+
+
+def _size(
+    entry: Mapping[str, Any], key: str, item: str, file_name: str, faults: Faults, needed: bool
+) -> tuple[int, int] | None:
+    given = entry.get("height"), entry.get("width")
+    height, width = map(whole, given)
+    if height and width and height > 0 and width > 0:
+        if height * width > MOST_PX:
+            raise Fault("bad entry", f"image id {key}: {height}×{width} px are more than the {MOST_PX} px of a mask")
+        return height, width
+    found = ", ".join(map(shown, given))
+    fault = Fault("bad entry", f"image id {key}: expected `height` and `width` in px, found ({found}); add them")
+    if needed:
+        raise fault
+    if given != (None, None):
+        faults.found(fault, item, file_name, "kept")
+    return None
+
+
+def _read_instances(entries: list, file: CocoFile, faults: Faults, masks: bool, images: str, results: bool) -> CocoFile:
+    seen: set[str] = set()
+    for place, entry in enumerate(entries):
+        item = f"item {place}" if results else f"annotations[{place}]"
+        image, file_name = None, ""
+        try:
+            given = _object(entry).get("image_id")
+            image = identity(given, "image_id")
+            if image not in file.images:
+                raise Fault("missing image", f"image id {shown(given)} is none of {images}")
+            file_name = file.images[image].file_name
+            if not results and entry.get("id") is not None:
+                number = identity(entry["id"], "id")
+                item = f"annotation {number}"
+                if number in seen:
+                    detail = "another annotation has the same id"
+                    faults.odd("annotations of an id that is there before", "duplicate id", item, file_name, detail)
+                seen.add(number)
+            file.instances[image].append(_instance(entry, item, file.images[image], file, faults, masks, results))
+        except Fault as fault:
+            faults.found(fault, item, file_name)
+            if image in file.images:
+                file.lost[image] += 1
+    return file
+
+
+def _instance(
+    entry: Mapping[str, Any], item: str, image: Image, file: CocoFile, faults: Faults, masks: bool, results: bool
+) -> Instance:
+    category = _category(entry.get("category_id"), file.categories)
+    score = confidence(entry.get("score")) if results else 1.0
+    is_crowd = not results and crowd(entry.get("iscrowd"))
+    segmentation, box = entry.get("segmentation"), entry.get("bbox")
+    if box is not None and not (numbers(box) and len(box) == 4 and min(box[2:]) >= 0):
+        fault = Fault("bad entry", f"expected `bbox` to be [x, y, width, height] in px, found {shown(box)}")
+        if not segmentation:
+            raise fault
+        faults.found(fault, item, image.file_name, "kept")
+        box = None
+    outline = None
+    if segmentation and (masks or box is None):
+        outline = _outline(segmentation, item, image, faults)
+    return Instance(item, category, outline, box, entry.get("area"), is_crowd, score)
+
+
+def _category(given: Any, categories: Mapping[str, Category]) -> str:
+    key = None if given is None else identity(given, "category_id")
+    if key not in categories:
+        reason = "no class" if key is None else "unknown class"
+        known = shown([c.given_id for c in categories.values()])
+        detail = f"category id {shown(given)} is none of the ground truth's {known}; write the ids of its `categories`"
+        raise Fault(reason, detail)
+    return categories[key].name
+
+
+def _outline(segmentation: Any, item: str, image: Image, faults: Faults) -> Polygons | RunLengths:
+    reason = "bad shape"
+    try:
+        if isinstance(segmentation, dict):
+            stated = _stated(segmentation.get("size"))
+            shape = image.shape or stated
+            if shape is None:
+                raise TemDataError("expected the `size` [height, width] of the mask")
+            reason = "size mismatch" if stated not in (None, shape) else reason
+            return RunLengths(to_rle(segmentation, *shape)["counts"], shape)
+        parts = checked_polygons(segmentation, image.shape)
+    except TemDataError as error:
+        raise Fault(reason, f"segmentation: {error}") from error
+    stray = len(segmentation) - len(parts)
+    if parts and stray:
+        detail = f"{stray} of its {len(segmentation)} parts left out"
+        faults.odd("shapes without their parts of fewer than three points", "stray part", item, image.file_name, detail)
+    return Polygons(tuple(tuple(map(float, part)) for part in parts))
+
+
+def _stated(size: Any) -> tuple[int, int] | None:
+    sides = [whole(side) for side in size] if isinstance(size, list) else []
+    return tuple(sides) if len(sides) == 2 and all(side and side > 0 for side in sides) else None

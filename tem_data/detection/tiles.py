@@ -1,0 +1,25 @@
+"""The step that finds the defects on the tiles of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tem_data.coco.writing import coco_results
+from tem_data.core.files import atomic_write, write_json
+from tem_data.core.schema import read_classes, read_dataset
+from tem_data.detection.model import load_detector
+from tem_data.detection.prediction import predict_patches
+
+Folder = str | os.PathLike
+
+
+def predict_tiles(detector: Folder, patches: Folder, out: Folder, splits: Sequence[str]) -> None:
+    """Find the defects on the tiles of some splits, at every confidence; write COCO results `SPLIT.json` to `out`."""
+    loaded, classes = load_detector(detector), read_classes(patches)
+    with atomic_write(out) as draft:
+        for split in splits:
+            tiles = list(read_dataset(patches, split))
+            found = predict_patches(loaded, [tile.image for tile in tiles])
+            write_json(Path(draft, f"{split}.json"), coco_results(found, tiles, classes))
