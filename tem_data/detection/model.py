@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from detectron2 import model_zoo
-from detectron2.config import CfgNode, get_cfg
-from detectron2.modeling import build_model
-from detectron2.utils.file_io import PathManager
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
+from tem_data.detection.detectron import CfgNode, PathManager, build_model, get_cfg, model_zoo
 
 BASE = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
-from detectron2.utils.events import EventStorage
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write
 from tem_data.core.micrograph import RECORDED, Micrograph
+from tem_data.detection.detectron import BitMasks, Boxes, EventStorage, Instances
 from tem_data.detection.model import Detector, DetectorSettings, detector_config, new_detector
 
 WARM_UP = 1000
