@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -106,7 +107,7 @@ def test_detectron2_alone_missing_says_how_it_is_installed(tmp_path):
 
 
 def test_every_library_that_is_imported_is_declared():
-    texts = [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]
+    texts = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
     declared = {canonicalize_name(Requirement(text).name) for text in texts} | {"sal-detectron2", "pydantic-core"}
     known = packages_distributions()
     for path, _ in modules():

@@ -5,6 +5,7 @@ Whatever else this environment has cannot be imported.
 
 import sys
 import tomllib
+from contextlib import suppress
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
@@ -47,10 +48,8 @@ def _brought(dependencies: list[str]) -> set[str]:
         if (name, *sorted(wanted)) in seen:
             continue
         seen.add((name, *sorted(wanted)))
-        try:
+        with suppress(PackageNotFoundError):  # for another platform
             waiting += [(Requirement(text), wanted) for text in requires(name) or ()]
-        except PackageNotFoundError:  # for another platform
-            pass
     return found
 
 
