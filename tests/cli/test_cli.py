@@ -309,7 +309,7 @@ def test_an_error_goes_to_stderr_without_a_traceback(tmp_path):
         [sys.executable, "-m", "tem_data.cli", "score", tmp_path / "gone.json", "b.json"],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
