@@ -1,27 +1,42 @@
-# `make run` and `make test` set up all they need in .venv; needs Python 3.11, git and make.
+# Each target sets up in .venv what it needs: Python 3.11, git and make have to be there.
 PYTHON ?= python3.11
 BIN := .venv/bin
 DETECTRON2 := sal-detectron2==0.7.2
 
-.PHONY: run test setup clean
+.PHONY: help run test test-fast check docs setup clean
+.DEFAULT_GOAL := help
 
-run: setup
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+run: setup ## the stages of dvc.yaml that are not up to date, then plots and metrics
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc plots show -o plots
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc metrics show results/runs/*/*/metrics.json
 
-test: setup
+test: check ## check, then all tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
 
-setup: .venv/complete
+test-fast: setup ## the tests that are not marked slow
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -m "not slow"
+
+check: setup ## ruff's rules and format, and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: setup ## the documentation, into site/
+	$(BIN)/mkdocs build --strict
+
+setup: .venv/complete ## the package, all its extras and the tools, into .venv
 
 # detectron2's republication is pure Python, though its wheel is tagged for 3.10: hence --target.
 .venv/complete: pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --constraint constraints.txt --editable '.[test]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/pip install --no-deps --only-binary=:all: --python-version 3.10 --implementation cp --abi none \
 		--platform any --upgrade --target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" $(DETECTRON2)
 	touch $@
 
-clean:
+clean: ## remove .venv
 	rm -rf .venv

@@ -7,6 +7,7 @@ import sys
 from tem_data.cli import compare, data, hub, masks, measure, models, project, score  # noqa: F401  (each adds its commands)
 from tem_data.cli.app import STEPS, app
 from tem_data.core.errors import TemDataError
+from tem_data.core.extras import missing_extra
 
 app.registered_commands.sort(key=lambda command: STEPS.index(command.name or command.callback.__name__))
 
@@ -17,3 +18,5 @@ def main() -> None:
         app()
     except (TemDataError, OSError) as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {missing_extra(error)}")

@@ -12,10 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from detectron2 import model_zoo
-from detectron2.config import CfgNode, get_cfg
-from detectron2.modeling import build_model
-from detectron2.utils.file_io import PathManager
 from fvcore.common.config import BASE_KEY
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -24,6 +20,7 @@ from torch import nn
 from tem_data.core.device import own_device
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
+from tem_data.detection.detectron import CfgNode, PathManager, build_model, get_cfg, model_zoo
 from tem_data.detection.settings import DetectorSettings
 
 # What yaml, yacs and detectron2 raise for a configuration that is none.

@@ -8,13 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
-from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn import functional as F
 
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.micrograph import RECORDED, Micrograph
+from tem_data.detection.detectron import BitMasks, Boxes, EventStorage, Instances
 from tem_data.detection.model import Detector, detector_config, new_detector
 from tem_data.detection.settings import DetectorSettings
 from tem_data.training.checkpoints import History

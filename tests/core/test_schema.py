@@ -59,6 +59,7 @@ def patch(name="m", defects=(), size=16, **rest):
     return Micrograph(name, np.full((size, size), 90, np.uint8), tuple(defects), (size, size), **rest)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(micrographs(), min_size=1, max_size=3))
 def test_what_is_written_is_read(tmp_path, written):

@@ -102,6 +102,7 @@ def pretrained():
 # Training
 
 
+@pytest.mark.slow
 def test_squares_are_learnt(trained):
     detector, history = trained
     patches = toy(12, 1)
@@ -325,6 +326,7 @@ def test_faults_in_the_settings_are_said(wrong):
         read_section(DetectorSettings, {"iterations": None})
 
 
+@pytest.mark.slow
 def test_a_saved_detector_finds_the_same(trained, tmp_path):
     detector, images = trained[0], [patch.image for patch in toy(3, 2)]
     save_detector(detector, tmp_path / "detector")

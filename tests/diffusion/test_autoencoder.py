@@ -20,6 +20,7 @@ from tests.helpers.processes import Killed, contents, killer, permissions, umask
 from tests.helpers.toy_ldm import AUTOENCODER, toy, trained, untrained_autoencoder
 
 
+@pytest.mark.slow
 def test_autoencoder_learns_and_standardises_its_latents():
     autoencoder, _, history, _ = trained()
     images = toy(64, 0).images

@@ -146,6 +146,7 @@ def test_killed_pairs_go_on_where_they_stood(work, monkeypatch):
     assert contents(work / "killed") == contents(whole)
 
 
+@pytest.mark.slow
 def test_two_fresh_processes_paint_the_same_shards(work):
     run_in_two_processes("tests.diffusion.test_generation", work)
     one, two = (list(read_dataset(folder, "train")) for folder in (generate_pairs(work, "one"), work / "two"))

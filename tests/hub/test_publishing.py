@@ -37,6 +37,8 @@ from tests.helpers.hub.faults import ALWAYS, Fault
 from tests.helpers.hub.server import READ_TOKEN
 from tests.helpers.processes import contents
 
+pytestmark = pytest.mark.slow
+
 VALIDATE = "/api/validate-yaml"
 GENERATED = "synthetic-n4-split1"
 

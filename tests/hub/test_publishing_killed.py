@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from datasets import load_dataset
 from huggingface_hub import HfApi
 
@@ -13,6 +14,8 @@ from tem_data.download.manifest import MANIFEST, read_manifest
 from tests.helpers.finished_project import commit, finished_project, write_pairs
 from tests.helpers.hub.faults import ALWAYS, Fault
 from tests.helpers.hub.server import HubServer
+
+pytestmark = pytest.mark.slow
 
 KILLS = 10
 

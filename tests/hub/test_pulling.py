@@ -33,6 +33,8 @@ from tests.helpers.finished_project import (
 from tests.helpers.hub.faults import ALWAYS, Fault
 from tests.helpers.processes import contents
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_version_is_pulled_in_place_of_the_stages(hub, project, tmp_path):
     published(project, tmp_path / "work")

@@ -13,6 +13,8 @@ from dvc.utils.hydra import compose_and_dump
 
 from tests.helpers.processes import contents
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("import", "split", "fit_shapes")
 DATA, IMPORTED = "data", "data/micrographs"

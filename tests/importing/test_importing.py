@@ -213,6 +213,7 @@ def test_settings_that_cannot_work(ellipses, change, named):
         imported(ellipses(["a.png,loop,20,20,10,8,0"]) | change)
 
 
+@pytest.mark.slow
 def test_known_faults_of_the_fecral_ellipses(shared):
     data = shared / "data/fecral"
     settings = {

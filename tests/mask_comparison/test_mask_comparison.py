@@ -333,6 +333,7 @@ def coarse(monkeypatch):
     monkeypatch.setattr(journal_figure.__wrapped__, "__defaults__", ("", 40))
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_panel_for_each_class_and_quantity(tmp_path, coarse):
     found = compared(measured(drawn(0, 12)), measured(drawn(1, 12, density=9.0, prefix="b")))
     figure = mask_histograms(tmp_path / "h", found)

@@ -21,6 +21,8 @@ from tem_data.core.schema import read_dataset
 from tem_data.study.arms import ARMS
 from tests.helpers.processes import contents
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CELL = "1-4-1"
 

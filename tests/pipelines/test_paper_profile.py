@@ -20,6 +20,8 @@ from tem_data.patches.cutting import tiles
 from tem_data.simulation.micrographs import simulate
 from tests.pipelines.test_chain import compose
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("100", "111", "bdot")
 
 

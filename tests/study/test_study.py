@@ -153,6 +153,7 @@ def test_the_baseline_alone_is_a_study_too(results, tmp_path):
     assert "Only the baseline" in (tmp_path / "s.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_shows_every_arm_and_figure(results, tmp_path):
     folder = tmp_path / "figures"
     folder.mkdir()

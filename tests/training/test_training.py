@@ -318,6 +318,7 @@ def test_a_missing_tracker_is_explained(tmp_path, monkeypatch):
 SEVERAL = dict(patience=2, sample_steps=3)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """Accelerate over gloo, killed and resumed; summing gradients in another order gave weights 3e-8 apart."""
     run_in_two_processes("tests.training.test_training", tmp_path)
