@@ -173,27 +173,33 @@ def _size(
 def _read_instances(entries: list, file: CocoFile, faults: Faults, masks: bool, images: str, results: bool) -> CocoFile:
     seen: set[str] = set()
     for place, entry in enumerate(entries):
-        item = f"item {place}" if results else f"annotations[{place}]"
-        image, file_name = None, ""
+        item, image, file_name = _item(entry, place, results), None, ""
         try:
             given = _object(entry).get("image_id")
             image = identity(given, "image_id")
             if image not in file.images:
                 raise Fault("missing image", f"image id {shown(given)} is none of {images}")
             file_name = file.images[image].file_name
-            if not results and entry.get("id") is not None:
-                number = identity(entry["id"], "id")
-                item = f"annotation {number}"
-                if number in seen:
-                    detail = "another annotation has the same id"
-                    faults.odd("annotations of an id that is there before", "duplicate id", item, file_name, detail)
-                seen.add(number)
+            if item in seen:
+                detail = "another annotation has the same id"
+                faults.odd("annotations of an id that is there before", "duplicate id", item, file_name, detail)
+            seen.add(item)
             file.instances[image].append(_instance(entry, item, file.images[image], file, faults, masks, results))
         except Fault as fault:
             faults.found(fault, item, file_name)
             if image in file.images:
                 file.lost[image] += 1
     return file
+
+
+def _item(entry: Any, place: int, results: bool) -> str:
+    """Where an entry stands, by its id if it has one; nothing else hangs on the id of an annotation."""
+    if results:
+        return f"item {place}"
+    try:
+        return f"annotation {identity(_object(entry).get('id'), 'id')}"
+    except Fault:
+        return f"annotations[{place}]"
 
 
 def _instance(
