@@ -16,6 +16,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json
 from tem_data.core.rle import MOST_PX, checked_polygons, numbers, to_rle, whole
 from tem_data.importing.labels import Polygons, RunLengths
+from tem_data.importing.tables import number
 
 TRUTH = "a COCO ground truth with `images`, `annotations` and `categories`"
 RESULTS = "a list of results [{image_id, category_id, segmentation, score}, ...]"
@@ -41,7 +42,7 @@ class Instance(NamedTuple):
     category: str
     outline: Polygons | RunLengths | None
     box: list[float] | None
-    area: Any = None
+    area: float | None = None
     crowd: bool = False
     score: float = 1.0
 
@@ -73,10 +74,10 @@ def read_truth(
     for part in ("images", "categories", *(["annotations"] if annotated else ())):
         if not isinstance(content.get(part), list):
             raise TemDataError(f"{faults.path}: expected a list `{part}`, as {TRUTH} has it; export COCO instances")
-    categories = _categories(content["categories"], faults)
     images = _images(content["images"], faults, file_names, sizes)
     if content["images"] and not images:
         raise TemDataError(faults.first)
+    categories = _categories(content["categories"], faults)
     file = CocoFile(images, categories, {key: [] for key in images}, Counter())
     entries = content["annotations"] if annotated else []
     return _read_instances(entries, file, faults, masks, f"the {len(images)} usable entries of `images`", False)
@@ -107,8 +108,8 @@ def _categories(entries: list, faults: Faults) -> dict[str, Category]:
         item = f"categories[{place}]"
         try:
             key = identity(_object(entry).get("id"), "id")
-            number = whole(entry.get("name"))
-            name = text(entry.get("name") if number is None else str(number), "name")
+            figure = whole(entry.get("name"))
+            name = text(entry.get("name") if figure is None else str(figure), "name")
         except Fault as fault:
             faults.found(Fault(fault.reason, f"{fault.detail}; a category needs `id` and `name`"), item)
             continue
@@ -173,27 +174,33 @@ def _size(
 def _read_instances(entries: list, file: CocoFile, faults: Faults, masks: bool, images: str, results: bool) -> CocoFile:
     seen: set[str] = set()
     for place, entry in enumerate(entries):
-        item = f"item {place}" if results else f"annotations[{place}]"
-        image, file_name = None, ""
+        item, image, file_name = _item(entry, place, results), None, ""
         try:
             given = _object(entry).get("image_id")
             image = identity(given, "image_id")
             if image not in file.images:
                 raise Fault("missing image", f"image id {shown(given)} is none of {images}")
             file_name = file.images[image].file_name
-            if not results and entry.get("id") is not None:
-                number = identity(entry["id"], "id")
-                item = f"annotation {number}"
-                if number in seen:
-                    detail = "another annotation has the same id"
-                    faults.odd("annotations of an id that is there before", "duplicate id", item, file_name, detail)
-                seen.add(number)
+            if item in seen:
+                detail = "another annotation has the same id"
+                faults.odd("annotations with the id of another", "duplicate id", item, file_name, detail)
+            seen.add(item)
             file.instances[image].append(_instance(entry, item, file.images[image], file, faults, masks, results))
         except Fault as fault:
             faults.found(fault, item, file_name)
             if image in file.images:
                 file.lost[image] += 1
     return file
+
+
+def _item(entry: Any, place: int, results: bool) -> str:
+    """Where an entry stands, by its id if it has one; nothing else hangs on the id of an annotation."""
+    if results:
+        return f"item {place}"
+    try:
+        return f"annotation {identity(_object(entry).get('id'), 'id')}"
+    except Fault:
+        return f"annotations[{place}]"
 
 
 def _instance(
@@ -212,7 +219,8 @@ def _instance(
     outline = None
     if segmentation and (masks or box is None):
         outline = _outline(segmentation, item, image, faults)
-    return Instance(item, category, outline, box, entry.get("area"), is_crowd, score)
+    area = None if entry.get("area") is None else number(entry["area"])
+    return Instance(item, category, outline, box, area, is_crowd, score)
 
 
 def _category(given: Any, categories: Mapping[str, Category]) -> str:

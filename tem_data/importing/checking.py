@@ -13,7 +13,6 @@ from scipy import fft
 from tem_data.core.micrograph import Defect, paste
 from tem_data.importing.labels import Ellipse, Label, LabelTable, Pixels, RunLengths
 from tem_data.importing.quarantine import Quarantine
-from tem_data.importing.tables import number
 
 EDGE_PX = 1.0
 WRONG_AREA = 0.05
@@ -139,6 +138,6 @@ def _wrong_area(label: Label, defect: Defect) -> str:
         return ""
     # tools state either the outline's area or that of the px inside
     sizes = defect.area, label.outline.area()
-    if any(abs(number(label.area) - size) <= WRONG_AREA * size for size in sizes):
+    if any(abs(label.area - size) <= WRONG_AREA * size for size in sizes):
         return ""
     return f"stated {label.area}, found {defect.area} px²"

@@ -13,9 +13,8 @@ from tqdm import tqdm
 
 from tem_data.coco.faults import Faults
 from tem_data.coco.labels import micrographs_of, read_coco
-from tem_data.coco.reading import read_found, read_truth
+from tem_data.coco.reading import TRUTH, read_content, read_found, read_truth
 from tem_data.core.errors import SettingError, TemDataError
-from tem_data.core.files import read_json
 from tem_data.core.micrograph import Micrograph, halved
 from tem_data.core.schema import read_dataset
 from tem_data.importing.checking import alignment, centres_outside, checked_defects
@@ -80,7 +79,7 @@ def read_labelled(
     if Path(path).is_dir():
         return [replace(m, image=None) for m in read_dataset(path)], quarantine
     faults = Faults(path, quarantine)
-    if truth is not None and Path(truth).is_file() and isinstance(read_json(path), list):
+    if truth is not None and Path(truth).is_file() and isinstance(read_content(path, object, TRUTH), list):
         # what is wrong with the truth is said where it is read itself
         file = read_found(read_truth(Faults(truth, Quarantine()), file_names=True), faults)
     else:

@@ -15,8 +15,8 @@ from tem_data.cli import app, main
 from tem_data.cli.app import STEPS
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json, read_table
-from tem_data.core.micrograph import count_by_class, touches_edge
-from tem_data.core.schema import read_classes, read_dataset, write_dataset
+from tem_data.core.micrograph import Micrograph, count_by_class, touches_edge
+from tem_data.core.schema import Classes, read_classes, read_dataset, write_dataset
 from tem_data.detection.model import Detector
 from tem_data.fidelity import adherence
 from tem_data.fidelity import steps as measuring
@@ -221,6 +221,16 @@ def test_import_of_an_ellipse_table_of_other_columns_and_of_images_that_overlap(
     assert "2 micrographs in 2 scenes" in run(*words, "-o", "two", "--columns", "x=X,y=Y", *apart)
     assert read_table("none.csv") == []
     assert "expected name=value, with commas between, found 'x'" in run(*words, "-o", "three", "--columns", "x")
+
+
+def test_pairs_of_other_classes_are_not_trained_on(run):
+    for folder, names in (("patches", ("100", "111")), ("pairs", ("100", "dot"))):
+        write_dataset(folder, {"train": [Micrograph("m", np.zeros((8, 8), np.uint8), (), (8, 8))]}, Classes(names))
+    Path("params.yaml").write_text("detector: {iterations: 1}")
+    assert run("train-detector", "patches", "--generated", "pairs", "-o", "out") == (
+        "error: pairs: classes ['100', 'dot']; expected ['100', '111'], as patches has them: import or sample with the "
+        "same classes"
+    )
 
 
 @pytest.fixture
