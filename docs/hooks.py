@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, is_dataclass
-from typing import Any
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
 
-import click
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -41,63 +43,68 @@ def settings_page() -> str:
 
 def _settings_rows(section: str, kind: type) -> Iterator[str]:
     yield from ("| setting | default | expects | meaning |", "| --- | --- | --- | --- |")
+    yield from _fields(section, kind)
+
+
+def _fields(section: str, kind: type) -> Iterator[str]:
     for key, field in fields_of(kind).items():
-        if is_dataclass(field.annotation):  # a section within the section
-            for row in list(_settings_rows(f"{section}.{key}", field.annotation))[2:]:
-                yield row
-            continue
-        cells = _code(f"{section}.{key}"), _default(default_of(field)), expectation(field), field.description
-        yield _row(*cells)
+        if is_dataclass(default_of(field)):  # a section within the section
+            yield from _fields(f"{section}.{key}", type(default_of(field)))
+        else:
+            cells = _code(f"{section}.{key}"), _default(default_of(field)), expectation(field), field.description
+            yield _row(*cells)
 
 
 def commands_page() -> str:
     """Usage, help text, arguments and options of each command."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
     parts = [
         "# Commands",
         "The commands are the steps of the pipeline, in order; `dvc repro` runs them all as stages. `-h` shows the help "
         "of each, `tem-data --version` the version. Lists are written `a,b`, mappings `a=2,b=0.5`, and mappings to "
         "lists `a=b+c,d`.",
     ]
-    for name, command in group.commands.items():
-        context = click.Context(command, info_name=name, parent=click.Context(group, info_name="tem-data"))
-        usage = re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), command.get_usage(context).removeprefix("Usage: "))
-        parts += [f"## {name} {{ #{name} }}", _paragraphs(command.help), f"```\n{' '.join(usage.split())}\n```"]
-        parts += ["\n".join(_command_rows(command, context))]
+    for name, command in typer.main.get_command(app).commands.items():
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        needed = [f"{p.opts[0]} {p.name.upper()}" for p in command.params if p.required and p not in arguments]
+        usage = ["tem-data", name, *map(_argument, arguments), *needed, "[OPTIONS]"]
+        parts += [f"## {name} {{ #{name} }}", _paragraphs(command.help), f"```sh\n{' '.join(usage)}\n```"]
+        if command.params:
+            parts += ["\n".join(_command_rows(command.params))]
     return "\n\n".join(parts) + "\n"
 
 
-def _command_rows(command: click.Command, context: click.Context) -> Iterator[str]:
+def _command_rows(parameters: Iterable[Any]) -> Iterator[str]:
     yield from ("| argument or option | default | expects | meaning |", "| --- | --- | --- | --- |")
-    for parameter in command.params:
-        argument = isinstance(parameter, click.Argument)
-        names = [parameter.make_metavar(context).strip("{}[]").upper()] if argument else parameter.opts
-        names = [*names, *parameter.secondary_opts]
-        default = "required" if parameter.required else _default(parameter.get_default(context))
-        yield _row(", ".join(map(_code, names)), default, _type(parameter), getattr(parameter, "help", "") or "")
+    for p in parameters:
+        names = [_argument(p)] if p.param_type_name == "argument" else [*p.opts, *p.secondary_opts]
+        default = "required" if p.required else _default(None if p.default is False else p.default)
+        yield _row(", ".join(map(_code, names)), default, _type(p), p.help)
 
 
-def _type(parameter: click.Parameter) -> str:
-    kind = parameter.type
-    if isinstance(kind, click.Choice):
-        words = ", ".join(_code(str(getattr(choice, "value", choice))) for choice in kind.choices)
-    elif isinstance(kind, (click.IntRange, click.FloatRange)):
-        words = f"{'a whole number' if isinstance(kind, click.IntRange) else 'a number'} {_range(kind)}".strip()
-    elif isinstance(parameter, click.Option) and parameter.is_flag:
-        words = "a switch"
+def _argument(parameter: Any) -> str:
+    return (parameter.metavar or parameter.name).upper()
+
+
+def _type(parameter: Any) -> str:
+    """What an argument or option takes, in words."""
+    if getattr(parameter, "is_flag", False):
+        return "a switch"
+    kind = parameter.type_descriptor.annotation
+    choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        choices = [choice.value for choice in kind]
+    if choices:
+        words = ", ".join(_code(str(choice)) for choice in choices)
     else:
-        plain = {"integer": "a whole number", "float": "a number", "path": "a path", "file": "a path"}
-        plain |= {"directory": "a folder"}
-        words = plain.get(kind.name, "text")
+        words = {int: "a whole number", float: "a number", Path: "a path"}.get(kind, "text")
+    words += _range(parameter.min, parameter.max)
     return f"{words}; repeatable" if parameter.multiple else words
 
 
-def _range(kind: Any) -> str:
-    low, high = kind.min, kind.max
-    if low is not None and high is not None:
-        return f"from {low:g} to {high:g}"
-    return f"of {low:g} or more" if low is not None else (f"of at most {high:g}" if high is not None else "")
+def _range(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "" if high is None else f" of at most {high:g}"
+    return f" of {low:g} or more" if high is None else f" from {low:g} to {high:g}"
 
 
 def _default(value: Any) -> str:
@@ -105,8 +112,10 @@ def _default(value: Any) -> str:
         return "required"
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    if value is None or value == () or repr(value) == "Sentinel.UNSET":
+    if value is None or value == () or value == "":
         return "–"
+    if isinstance(value, Path):
+        value = str(value)
     return _code(value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False))
 
 
