@@ -16,9 +16,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import tem_data.cli  # noqa: F401  (registers the commands)
+from tem_data import sections
 from tem_data.cli.app import app
 from tem_data.core.settings import default_of, expectation, fields_of
-from tem_data.sections import all_sections
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -36,7 +36,7 @@ def settings_page() -> str:
         "a single setting. Commands take the same settings as options, or from `--params FILE` and "
         "`--set section.key=value`. `tem-data settings` prints this page as YAML.",
     ]
-    for name, kind in all_sections().items():
+    for name, kind in sections.all_sections().items():
         parts += [f"## {name} {{ #{name} }}", _paragraphs(kind.__doc__), "\n".join(_settings_rows(name, kind))]
     return "\n\n".join(parts) + "\n"
 
@@ -51,16 +51,17 @@ def _fields(section: str, kind: type) -> Iterator[str]:
         if is_dataclass(default_of(field)):  # a section within the section
             yield from _fields(f"{section}.{key}", type(default_of(field)))
         else:
-            cells = _code(f"{section}.{key}"), _default(default_of(field)), expectation(field), field.description
-            yield _row(*cells)
+            default = default_of(field)
+            shown = "`null`" if default is None else _default(default)
+            yield _row(_code(f"{section}.{key}"), shown, expectation(field), field.description)
 
 
 def commands_page() -> str:
     """Usage, help text, arguments and options of each command."""
     parts = [
         "# Commands",
-        "The commands are the steps of the pipeline, in order; `dvc repro` runs them all as stages. `-h` shows the help "
-        "of each, `tem-data --version` the version. Lists are written `a,b`, mappings `a=2,b=0.5`, and mappings to "
+        "The commands are the steps of the pipeline, in order; `dvc repro` runs them all as stages. `-h` shows the "
+        "help of each, `tem-data --version` the version. Lists are written `a,b`, mappings `a=2,b=0.5`, and mappings to "
         "lists `a=b+c,d`.",
     ]
     for name, command in typer.main.get_command(app).commands.items():
