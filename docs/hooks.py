@@ -61,8 +61,8 @@ def commands_page() -> str:
     parts = [
         "# Commands",
         "The commands are the steps of the pipeline, in order; `dvc repro` runs them all as stages. `-h` shows the "
-        "help of each, `tem-data --version` the version. Lists are written `a,b`, mappings `a=2,b=0.5`, and mappings to "
-        "lists `a=b+c,d`.",
+        "help of each, `tem-data --version` the version. Lists are written `a,b`, mappings `a=2,b=0.5`, and mappings "
+        "to lists `a=b+c,d`.",
     ]
     for name, command in typer.main.get_command(app).commands.items():
         arguments = [p for p in command.params if p.param_type_name == "argument"]

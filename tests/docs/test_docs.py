@@ -105,6 +105,7 @@ def test_the_reference_has_every_setting_and_command():
     assert "| `--match` | `mask` | `mask`, `box` |" in commands
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     for module in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(module)
