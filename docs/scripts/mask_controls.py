@@ -1,6 +1,6 @@
-"""Draws docs/mask_controls.png: what each control of the sampler does, on masks from built-in micrographs.
+"""Draws docs/images/mask_controls.png: the effect of each setting of the sampler, on masks from built-in micrographs.
 
-`python docs/mask_controls.py`
+`python docs/scripts/mask_controls.py`
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from tem_data.sampler import MaskSampler
-from tem_data.shapes import fit_shapes
-from tem_data.simulate import simulate
 
 from tem_data.figures import colour_mask
 from tem_data.figures.pictures import class_keys
 from tem_data.figures.style import RC, legend
+from tem_data.masks.sampler import MaskSampler
 from tem_data.masks.settings import MaskSettings
+from tem_data.masks.shapes import fit_shapes
+from tem_data.simulation.micrographs import simulate
+
+PICTURE = Path(__file__).parent.parent / "images" / "mask_controls.png"
 
 CLASSES, SIZE, MASKS, NM_PER_PX = ("100", "111", "bdot"), 256, 4, 0.6
 CONTROLS = (
@@ -46,13 +48,13 @@ def main() -> None:
         panels = figure.subplots(len(CONTROLS) // 2, 2 * MASKS, squeeze=False)
         for k, control in enumerate(CONTROLS):
             row, first = k // 2, k % 2 * MASKS
-            (batch,) = MaskSampler(shapes, MaskSettings(SIZE, **control)).batches(0, 0, MASKS)
+            (batch,) = MaskSampler(shapes, MaskSettings(size_px=SIZE, **control)).batches(0, 0, MASKS)
             for axes, mask in zip(panels[row, first : first + MASKS], batch.class_masks, strict=True):
                 axes.imshow(colour_mask(mask, CLASSES), interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
             panels[row, first].set_title(label(control), loc="left")
         legend(figure, class_keys(CLASSES))
-        figure.savefig(Path(__file__).with_suffix(".png"), metadata={"Software": None})
+        figure.savefig(PICTURE, metadata={"Software": None})
 
 
 if __name__ == "__main__":
