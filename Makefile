@@ -33,7 +33,7 @@ check: setup ## ruff's rules and format, and types
 	$(BIN)/mypy
 
 docs: setup ## the documentation, into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 setup: .venv/complete ## the package, all its extras and the tools, into .venv
 

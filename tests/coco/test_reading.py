@@ -11,9 +11,11 @@ from tem_data.coco.faults import Fault, Faults, crowd, identity
 from tem_data.coco.reading import read_found, read_truth
 from tem_data.core.errors import TemDataError
 from tem_data.importing.micrographs import import_micrographs, read_labelled
+from tem_data.importing.settings import ImportSettings
 from tem_data.materials.coco import measure_coco
 from tem_data.scoring.agreement import agree
 from tem_data.scoring.coco import score_coco
+from tem_data.scoring.evaluation import EvaluationSettings
 
 H, W = 48, 64
 SURROGATE = "\ud800"
@@ -74,7 +76,8 @@ def imported(tmp_path, files):
         path, _ = files(truth)
         for name in ("1.png", "2.png"):
             Image.fromarray(np.full((H, W), 90, np.uint8)).save(tmp_path / name)
-        settings = {"source": "coco", "images": tmp_path, "annotations": path, "classes": ["disc", "dot"]}
+        places = {"images": str(tmp_path), "annotations": str(path)}
+        settings = ImportSettings(source="coco", classes=["disc", "dot"], ignored=[], **places)
         micrographs, quarantine = import_micrographs(settings, progress=False)
         rows = [row for row in quarantine.rows if row["reason"] != "no calibration"]
         return [len(m.defects) for m in micrographs], rows
@@ -164,7 +167,7 @@ def test_score_and_agree_see_the_same_truths(files, truth):
     """`agree` counts what `score` counts, or sets aside with the same words what `score` refuses."""
     paths = files(truth)
     try:
-        scored = score_coco(*paths, thresholds=[0.5]).best.counts
+        scored = score_coco(*paths, EvaluationSettings(thresholds=[0.5])).best.counts
     except TemDataError as error:
         refused = str(error).replace(", or match boxes instead (--match box)", "")
     else:
@@ -198,7 +201,7 @@ USABLE = (
 @pytest.mark.parametrize("name", USABLE)
 def test_odd_but_clear_files_lose_nothing_in_any_reader(files, imported, tmp_path, name):
     paths = files(ODD[name])
-    assert score_coco(*paths, thresholds=[0.5]).best.counts.truths.tolist() == [3, 1]
+    assert score_coco(*paths, EvaluationSettings(thresholds=[0.5])).best.counts.truths.tolist() == [3, 1]
     (tmp_path / "c.csv").write_text("file_name,nm_per_px\n1.png,1\n2.png,1\n")
     assert len(measure_coco(paths[0], None, tmp_path / "c.csv").measurement.defects) == 4
     micrographs, _ = read_labelled(paths[0])

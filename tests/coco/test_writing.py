@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from tem_data.coco.writing import coco_results, coco_truth, read_results, truth_ids
+from tem_data.coco.ids import truth_ids
+from tem_data.coco.writing import coco_results, coco_truth, read_results
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.core.schema import Classes
