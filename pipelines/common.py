@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import Any
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.places import Cell
 from tem_data.core.settings import PARAMS, SettingsFile
+
+# OpenMP's threads spin while they wait, which slows several programs on the same cores (benchmarks/waiting.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def stage(main: Callable[..., None]) -> None:

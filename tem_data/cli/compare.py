@@ -92,7 +92,6 @@ def fidelity(
     evaluate. Writes report.html, fidelity.json, adherence.csv and figures; resume
     an interrupted run by giving the same command again.
     """
-    from tem_data.core.device import own_device
     from tem_data.core.schema import common_classes
     from tem_data.detection.settings import DetectorSettings
     from tem_data.diffusion.steps import load_pipeline
@@ -100,6 +99,7 @@ def fidelity(
     from tem_data.fidelity.text import describe
     from tem_data.judges.settings import JudgeSettings
     from tem_data.judges.steps import judges_for
+    from tem_data.training.device import own_device
 
     file = settings_file(params, changes)
     common_classes([patches, pairs])

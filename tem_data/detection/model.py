@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tem_data.core.device import own_device
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.detection.detectron import CfgNode, PathManager, build_model, get_cfg, model_zoo
 from tem_data.detection.settings import DetectorSettings
+from tem_data.training.device import own_device
 
 # What yaml, yacs and detectron2 raise for a configuration that is none.
 _FAULTS = (OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError, yaml.YAMLError)

@@ -19,13 +19,13 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from tem_data.core.device import own_device
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.diffusion.grain import Grain, fit_grain
 from tem_data.diffusion.settings import AutoencoderSettings
 from tem_data.training.averaged import evenly_spaced, fit_averaged
 from tem_data.training.checkpoints import History
+from tem_data.training.device import own_device
 
 BATCH = 16
 MEASURED = 256

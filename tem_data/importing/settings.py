@@ -16,7 +16,8 @@ from tem_data.simulation.settings import SimulationSettings
 
 
 def _aliases(value: Any) -> Any:
-    """`[a, b]` as `{a: [a], b: [b]}`, and `{a: b}` as `{a: [b]}`."""
+    """`[a, b]` as `{a: [a], b: [b]}`, `a` as `{a: [a]}`, and `{a: b}` as `{a: [b]}`."""
+    value = [value] if isinstance(value, str) else value
     names = {name: name for name in value} if isinstance(value, (list, tuple)) else value
     if not isinstance(names, Mapping):
         return value

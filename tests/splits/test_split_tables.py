@@ -38,8 +38,8 @@ def test_val_is_validation_here_too(tmp_path):
         ("e,s4,train,0", "row 6: split1_rank is '0'"),
         ("e,s4,train,-1", "row 6: split1_rank is '-1'"),
         ("e,s0,test,2", r"split 1 cuts a scene.*a \(train\), e \(test\)"),
-        ("e,s4", "row 6: expected a micrograph_id and a cell for each column"),
-        ("e,s4,train,2,5", "row 6: expected a micrograph_id and a cell for each column"),
+        ("e,s4", "row 6: expected a cell for each of the 4 columns, found 2"),
+        ("e,s4,train,2,5", "row 6: expected a cell for each of the 4 columns, found 5"),
         (",s4,train,2", "row 6: expected a micrograph_id"),
     ],
 )
