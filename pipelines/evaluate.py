@@ -18,7 +18,7 @@ def main(cell: Cell, arm: str, settings: EvaluationSettings, materials: Material
     for role in ("validation", "test"):
         tiles = list(read_dataset(cell.data / "patches", role))
         judged[role] = tiles, read_results(cell.folder / "found" / arm / f"{role}.json", classes, len(tiles))
-    evaluation = evaluate(*judged.values(), classes, settings.thresholds, settings)
+    evaluation = evaluate(judged["validation"], judged["test"], classes, settings.thresholds, settings)
 
     tiles, found = judged["test"]
     sure = [[d for d in defects if d.score >= evaluation.threshold] for defects in found]

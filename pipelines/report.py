@@ -35,20 +35,20 @@ def main(cell: Cell, study: StudySettings) -> None:
 def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Sequence[Shown]]:
     """Labelled patches, what each arm adds, and what it finds on test tiles: those with most defects."""
     labelled = _fullest(_every_tenth(cell.data / "patches"))
-    rows: dict[str, Sequence[Shown]] = {"labelled": [(p.image, p.defects) for p in labelled]}
+    rows: dict[str, Sequence[Shown]] = {"labelled": [(p.pixels, p.defects) for p in labelled]}
     for arm in arms:
         added = _fullest(_added(cell, arm)) if arm != "exp" else []
         if added and arm == "exp_gen_filtered":
-            rows["dropped by the filter"] = [(p.image, p.defects) for p in added]
+            rows["dropped by the filter"] = [(p.pixels, p.defects) for p in added]
         elif added and added[0].origin == "gen":
             masks = [colour_mask(class_mask(p.defects, run.classes, p.shape), run.classes) for p in added]
-            rows |= {"mask asked for": [(m, ()) for m in masks], "generated": [(p.image, ()) for p in added]}
+            rows |= {"mask asked for": [(m, ()) for m in masks], "generated": [(p.pixels, ()) for p in added]}
         elif added:
-            rows["copied and pasted"] = [(p.image, p.defects) for p in added]
+            rows["copied and pasted"] = [(p.pixels, p.defects) for p in added]
     tested = [run.tiles.index(tile) for tile in _fullest(run.tiles)]
-    rows["test: truth"] = [(run.tiles[i].image, run.tiles[i].defects) for i in tested]
+    rows["test: truth"] = [(run.tiles[i].pixels, run.tiles[i].defects) for i in tested]
     for arm in arms:
-        rows[f"test: {ARMS[arm]}"] = [(run.tiles[i].image, run.found[ARMS[arm]][i]) for i in tested]
+        rows[f"test: {ARMS[arm]}"] = [(run.tiles[i].pixels, run.found[ARMS[arm]][i]) for i in tested]
     return rows
 
 

@@ -48,9 +48,13 @@ def published_card(
         card.data[INDEX] = _own_results(card.data[INDEX], about or "", repository)
     section = _section(repository, manifest, about, card.data.get("configs", []))
     for place, words in ((VERSION, section), (LICENCE, licence(card.data.get("license")))):
-        card.text = place.sub(lambda _, words=words: words, card.text)
+        card.text = _filled(place, words, card.text)
     card.text = with_figures(card.text, figures or {})
     return str(card)
+
+
+def _filled(place: re.Pattern[str], words: str, text: str) -> str:
+    return place.sub(lambda _: words, text)
 
 
 def licence(name: str | None) -> str:

@@ -132,10 +132,11 @@ def _dataset_head(content: Mapping[str, Any]) -> DatasetCardData:
 def _hub_name(source: str | None) -> list[str] | None:
     """The metadata take datasets of the Hub alone; a DOI stands in the text."""
     try:
-        validate_repo_id(source or "")
+        name = source or ""
+        validate_repo_id(name)
     except HFValidationError:
         return None
-    return [source]
+    return [name]
 
 
 def _model_head(content: Mapping[str, Any], library: str, task: str, tags: Sequence[str]) -> ModelCardData:

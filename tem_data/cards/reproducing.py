@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -71,7 +71,7 @@ def _compose(conf: Path, chosen: Sequence[Override]) -> dict[str, Any]:
 
     try:
         with initialize_config_dir(str(conf.absolute()), version_base=None):
-            composed = OmegaConf.to_container(compose("config", as_text(chosen)), resolve=True)
+            composed = cast("dict[str, Any]", OmegaConf.to_container(compose("config", as_text(chosen)), resolve=True))
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise TemDataError(f"{conf}: cannot be composed with {as_text(chosen)} ({reason}); mend it") from error

@@ -7,7 +7,7 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json, read_numbers
@@ -69,8 +69,9 @@ def spread(values: Sequence[float | None]) -> str:
     """`mean ± standard deviation` (n − 1) to three places; the mean alone of a single value; – where one is missing."""
     if None in values:
         return shown(None)
-    mean = f"{statistics.fmean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+    known = cast("Sequence[float]", values)
+    mean = f"{statistics.fmean(known):.3f}"
+    return mean if len(known) == 1 else f"{mean} ± {statistics.stdev(known):.3f}"
 
 
 def glance_rows(cells: Rows, gains: Rows) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from tem_data.coco.faults import Fault, Faults
 from tem_data.coco.reading import CocoFile, Instance, read_truth
@@ -58,12 +59,13 @@ def micrographs_of(file: CocoFile, meaning: Meaning, faults: Faults, threshold: 
     """The images, which must have sizes, with their instances of at least `threshold` and some area as defects."""
     micrographs = []
     for key, image in file.images.items():
+        shape = cast("tuple[int, int]", image.shape)
         defects = []
         for instance in file.instances[key]:
             if instance.score < threshold:
                 continue
             try:
-                defect = _defect(instance, image.shape, meaning)
+                defect = _defect(instance, shape, meaning)
             except Fault as fault:
                 faults.found(fault, instance.item, image.file_name)
                 continue
@@ -74,7 +76,7 @@ def micrographs_of(file: CocoFile, meaning: Meaning, faults: Faults, threshold: 
             faults.odd(
                 "truths without area, left out", "bad shape", instance.item, image.file_name, detail, "set aside"
             )
-        micrographs.append(Micrograph(image.file_name, None, tuple(defects), image.shape))
+        micrographs.append(Micrograph(image.file_name, None, tuple(defects), shape))
     return micrographs
 
 

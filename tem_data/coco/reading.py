@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tem_data.coco.faults import Fault, Faults, confidence, crowd, identity, shown, text
 from tem_data.core.errors import TemDataError
@@ -50,10 +50,10 @@ class Instance(NamedTuple):
 class CocoFile(NamedTuple):
     """Images and categories by the text of their ids; of each image its instances, and how many cannot be read."""
 
-    images: Mapping[str, Image]
-    categories: Mapping[str, Category]
+    images: dict[str, Image]
+    categories: dict[str, Category]
     instances: Mapping[str, list[Instance]]
-    lost: Mapping[str, int]
+    lost: dict[str, int]
 
 
 def read_truth(
@@ -223,7 +223,7 @@ def _instance(
     return Instance(item, category, outline, box, area, is_crowd, score)
 
 
-def _category(given: Any, categories: Mapping[str, Category]) -> str:
+def _category(given: Any, categories: dict[str, Category]) -> str:
     key = None if given is None else identity(given, "category_id")
     if key not in categories:
         reason = "no class" if key is None else "unknown class"
@@ -255,4 +255,5 @@ def _outline(segmentation: Any, item: str, image: Image, faults: Faults) -> Poly
 
 def _stated(size: Any) -> tuple[int, int] | None:
     sides = [whole(side) for side in size] if isinstance(size, list) else []
-    return tuple(sides) if len(sides) == 2 and all(side and side > 0 for side in sides) else None
+    known = len(sides) == 2 and all(side and side > 0 for side in sides)
+    return cast("tuple[int, int]", tuple(sides)) if known else None

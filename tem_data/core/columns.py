@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
-from typing import Self
+from dataclasses import Field, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 
 class Columns:
     """The base of a dataclass whose fields are arrays of one length, a row of them for each thing it describes."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __len__(self) -> int:
         return len(self.columns()[0])

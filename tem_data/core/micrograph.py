@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from pycocotools import mask as rle_ops
@@ -77,6 +78,11 @@ class Micrograph:
     checkpoint: str = ""
     guidance_scale: float | None = None
     num_inference_steps: int | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The image of a micrograph that is known to have one."""
+        return cast(np.ndarray, self.image)
 
     @property
     def scene_name(self) -> str:

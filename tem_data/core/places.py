@@ -65,4 +65,4 @@ class Cell:
     @property
     def seed(self) -> int:
         """Independent runs differ in everything that is drawn; so do splits and sizes."""
-        return self.run * 1_000_000 + self.split * 10_000 + (0 if self.size == ALL else self.size)
+        return self.run * 1_000_000 + self.split * 10_000 + (0 if self.size == ALL else int(self.size))

@@ -96,7 +96,7 @@ def _checked(code: dict, height: int, width: int) -> dict:
         raise TemDataError("expected `counts` to be a string or a list of run lengths")
     if isinstance(counts, str) and counts[:2] in ("b'", 'b"'):
         raise TemDataError("`counts` is the text of Python's bytes, b'...'; write counts.decode() when you save them")
-    runs = run_lengths(counts) if isinstance(counts, str) else [whole(run) for run in counts]
+    runs: list[Any] = run_lengths(counts) if isinstance(counts, str) else [whole(run) for run in counts]
     if any(run is None or run < 0 for run in runs) or sum(runs) != height * width:
         raise TemDataError(f"expected run lengths that sum to {height}*{width} px; the code is damaged")
     if isinstance(counts, list):

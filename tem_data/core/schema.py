@@ -26,6 +26,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -138,11 +139,11 @@ def from_row(row: Mapping, classes: Classes) -> Micrograph:
                 f"{row['micrograph_id']}: objects.category {category} is none of 0 to {len(classes.labels) - 1}, which "
                 f"stand for {list(classes.labels)}; make the dataset again, with the classes of all its labels"
             )
-    defects: list[Defect] = [
-        defect_from_rle(classes.labels[category], code, ignore)
+    defects = [
+        cast(Defect, defect_from_rle(classes.labels[category], code, ignore))
         for category, code, ignore in zip(objects["category"], objects["segmentation"], objects["ignore"], strict=True)
     ]
-    mask = cv2.imdecode(np.frombuffer(row["mask"]["bytes"], np.uint8), cv2.IMREAD_UNCHANGED)
+    mask = cast(np.ndarray, cv2.imdecode(np.frombuffer(row["mask"]["bytes"], np.uint8), cv2.IMREAD_UNCHANGED))
     image = row["image"] and cv2.imdecode(np.frombuffer(row["image"]["bytes"], np.uint8), cv2.IMREAD_GRAYSCALE)
     rest = {name: value for name, value in row.items() if name not in ("image", "mask", "instances", "objects")}
     return Micrograph(image=image, defects=tuple(defects), shape=mask.shape, **rest)

@@ -50,12 +50,14 @@ def setting(default: Any = ..., help: str = "", *, stage_only: bool = False, **l
     return Field(**given, description=help, exclude=stage_only or None, **limits)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(setting,))
+@dataclass_transform(frozen_default=True)  # `setting` is no field specifier: theirs are given `default` by keyword
 def section(name: str) -> Any:
     """Make a class the frozen, checked dataclass of the section `name`."""
 
     def decorate(cls: type) -> type:
-        kind = checked_dataclass(cls, frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"))
+        kind: Any = checked_dataclass(
+            cls, frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+        )
         check = kind.__init__
 
         @functools.wraps(check)
@@ -71,7 +73,7 @@ def section(name: str) -> Any:
     return decorate
 
 
-def fields_of(kind: type) -> dict[str, FieldInfo]:
+def fields_of(kind: Any) -> dict[str, FieldInfo]:
     """The fields of a section by name, with `annotation`, `default`, `description` and `exclude` (stage only)."""
     return kind.__pydantic_fields__
 
@@ -106,7 +108,7 @@ class SettingsFile:
     def read(self, kind: type[Settings]) -> Settings:
         """A section as its dataclass. Raises TemDataError that names file, section and key."""
         try:
-            return read_section(kind, self.content.get(kind.section))
+            return read_section(kind, self.content.get(_name(kind)))
         except SettingError as error:
             raise error.in_file(self.path) from error
 
@@ -115,14 +117,18 @@ def read_section(kind: type[Settings], values: Any) -> Settings:
     """The dataclass `kind` of a section as it stands in a file; None is an empty one. Raises SettingError."""
     values = {} if values is None else values
     if not isinstance(values, Mapping):
-        raise SettingError(kind.section, "", f"expected keys with values, found {values!r}")
+        raise SettingError(_name(kind), "", f"expected keys with values, found {values!r}")
     unknown = [key for key in values if key not in fields_of(kind)]
     if unknown:
-        raise SettingError(kind.section, str(unknown[0]), f"unknown key; expected one of {', '.join(fields_of(kind))}")
+        raise SettingError(_name(kind), str(unknown[0]), f"unknown key; expected one of {', '.join(fields_of(kind))}")
     return kind(**values)
 
 
-def _setting_error(kind: type, error: ValidationError) -> SettingError:
+def _name(kind: Any) -> str:
+    return kind.section
+
+
+def _setting_error(kind: Any, error: ValidationError) -> SettingError:
     first = error.errors(include_url=False)[0]
     place = [str(part) for part in first["loc"]]
     if isinstance(first["loc"][0], int):  # of an argument without its name
@@ -148,7 +154,8 @@ def _is_number(text: str) -> bool:
 
 def _at(field: FieldInfo, path: Sequence[Any]) -> tuple[Any, Sequence[Any], int]:
     """The annotation and limits of what lies at `path` within a field, and how many steps of the path lead there."""
-    annotation, limits, depth = field.annotation, field.metadata, 0
+    limits: Sequence[Any] = field.metadata
+    annotation, depth = field.annotation, 0
     for _ in path:
         inner = [a for a in _alternatives(annotation) if typing.get_origin(a) is not None and typing.get_args(a)]
         held = next((a for a in inner if _is_list(a) or _is_mapping(a)), None)

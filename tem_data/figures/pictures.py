@@ -137,7 +137,7 @@ def ranked_overlays(
     with journal_figure(stem, DOUBLE_MM, height_mm, title, PICTURE_DPI) as figure:
         grid = figure.subplots(len(ranked), 2 + len(arms), squeeze=False, height_ratios=heights)
         for line, entry in zip(grid, ranked, strict=False):
-            image = entry.micrograph.image
+            image = entry.micrograph.pixels
             names = ["", "truth", *(f"{arm}\n{F1_LABELS['f1_hm']} {entry.f1_hm[arm]:.2f}" for arm in arms)]
             drawn = [(), entry.micrograph.defects, *(entry.found[arm] for arm in arms)]
             for axes, name, defects in zip(line, names, drawn, strict=True):
@@ -186,7 +186,7 @@ def mosaic(tiles: Sequence[Micrograph], found: Sequence[Sequence[Defect]]) -> tu
     shape = max(t.y + t.shape[0] for t in tiles), max(t.x + t.shape[1] for t in tiles)
     image = np.zeros(shape, np.uint8)
     for tile in tiles:
-        image[tile.y : tile.y + tile.shape[0], tile.x : tile.x + tile.shape[1]] = tile.image
+        image[tile.y : tile.y + tile.shape[0], tile.x : tile.x + tile.shape[1]] = tile.pixels
     truth = tuple(_moved(d, tile) for tile in tiles for d in tile.defects)
     put_together = replace(tiles[0], image=image, defects=truth, shape=shape, x=0, y=0)
     return put_together, tuple(_moved(d, tile) for tile, defects in zip(tiles, found, strict=True) for d in defects)

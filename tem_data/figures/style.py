@@ -13,6 +13,7 @@ from tem_data.core.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType, RcKeyType
 
 SINGLE_MM, DOUBLE_MM = 88, 180  # one and two columns of a journal
 DPI, PICTURE_DPI = 300, 200
@@ -25,7 +26,7 @@ F1_LABELS = {name: rf"F1$_\mathrm{{{label[3:]}}}$" for name, label in F1_NAMES.i
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one fewer than colours, so that a class 8 places on differs
 
-RC = {
+RC: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same figure
     "font.size": 7,
     "axes.labelsize": 8,
@@ -45,7 +46,7 @@ class Style(NamedTuple):
 
     colour: str
     marker: str
-    line: str
+    line: LineStyleType
     hatch: str
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
 from scipy import fft
 
 from tem_data.core.micrograph import Defect, paste
-from tem_data.importing.labels import Ellipse, Label, LabelTable, Pixels, RunLengths
+from tem_data.importing.labels import Ellipse, Label, LabelTable, Outline, Pixels, RunLengths
 from tem_data.importing.quarantine import Quarantine
 
 EDGE_PX = 1.0
@@ -39,22 +39,23 @@ def checked_defects(table: LabelTable, shape: tuple[int, int], names: Names, qua
     defects: dict[Hashable, Defect] = {}
     seen: dict[Hashable, Label] = {}
     for label in table.labels:
-        problem = _problem(label, shape, names) or _repeated(label, seen, names)
+        outline = cast(Outline, label.outline)  # a label without one is a problem
+        problem = _problem(label, shape, names) or _repeated(label, outline, seen, names)
         if problem:
             quarantine.add(table.file_name, label.item, problem[0], "set aside", problem[1])
-            if problem[0] == "conflicting class" and (key := label.outline.key()) in defects:
+            if problem[0] == "conflicting class" and (key := outline.key()) in defects:
                 defects[key] = replace(defects[key], ignore=True)
             continue
-        category, ignore = names.meaning(label.name)
-        defect = label.outline.drawn(category, shape, ignore or label.ignore)
+        category, ignore = cast("tuple[str, bool]", names.meaning(label.name))
+        defect = outline.drawn(category, shape, ignore or label.ignore)
         if defect is None:
             quarantine.add(table.file_name, label.item, "bad shape", "set aside", "covers no px of the image")
             continue
-        if beyond := _beyond(label, shape):
+        if beyond := _beyond(outline, shape):
             quarantine.add(table.file_name, label.item, "leaves the image", "clipped", f"by {beyond:.1f} px")
-        if wrong := _wrong_area(label, defect):
+        if wrong := _wrong_area(label, outline, defect):
             quarantine.add(table.file_name, label.item, "wrong area", "recomputed", wrong)
-        defects[label.outline.key()] = defect
+        defects[outline.key()] = defect
     return list(defects.values())
 
 
@@ -117,8 +118,8 @@ def _problem(label: Label, shape: tuple[int, int], names: Names) -> tuple[str, s
     return None
 
 
-def _repeated(label: Label, seen: dict[Hashable, Label], names: Names) -> tuple[str, str] | None:
-    first = seen.setdefault(label.outline.key(), label)
+def _repeated(label: Label, outline: Outline, seen: dict[Hashable, Label], names: Names) -> tuple[str, str] | None:
+    first = seen.setdefault(outline.key(), label)
     if first is label:
         return None
     if names.meaning(first.name) == names.meaning(label.name):
@@ -126,18 +127,18 @@ def _repeated(label: Label, seen: dict[Hashable, Label], names: Names) -> tuple[
     return "conflicting class", f"{label.name} here, {first.name} in {first.item}, which is kept but ignored"
 
 
-def _beyond(label: Label, shape: tuple[int, int]) -> float:
+def _beyond(outline: Outline, shape: tuple[int, int]) -> float:
     """How far a shape reaches out of the image, px; 0 within what drawing an outline along the edge makes."""
-    left, top, right, bottom = label.outline.box()
+    left, top, right, bottom = outline.box()
     beyond = max(-left, -top, right - shape[1], bottom - shape[0])
     return beyond if beyond > EDGE_PX else 0.0
 
 
-def _wrong_area(label: Label, defect: Defect) -> str:
+def _wrong_area(label: Label, outline: Outline, defect: Defect) -> str:
     if label.area is None:
         return ""
     # tools state either the outline's area or that of the px inside
-    sizes = defect.area, label.outline.area()
+    sizes = defect.area, outline.area()
     if any(abs(label.area - size) <= WRONG_AREA * size for size in sizes):
         return ""
     return f"stated {label.area}, found {defect.area} px²"

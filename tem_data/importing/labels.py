@@ -117,12 +117,15 @@ class Pixels(NamedTuple):
         return self.x, self.y, self.mask.shape, self.mask.tobytes()
 
 
+Outline = Ellipse | Polygons | RunLengths | Pixels
+
+
 class Label(NamedTuple):
     """One label as it stands in a file; `item` says where; `name` is its class there; None: no shape was given."""
 
     item: str
     name: str
-    outline: Ellipse | Polygons | RunLengths | Pixels | None
+    outline: Outline | None
     area: float | None = None
     ignore: bool = False
 

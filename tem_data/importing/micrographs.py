@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 
@@ -40,8 +40,9 @@ def import_micrographs(settings: ImportSettings, progress: bool = True) -> tuple
     """
     quarantine = Quarantine()
     tables = _read(settings, quarantine)
-    paths = {table.file_name: _image_path(settings.images, table.file_name) for table in tables}
-    _add_unlabelled(settings.images, paths.values(), quarantine)
+    images = cast(str, settings.images)
+    paths = {table.file_name: _image_path(images, table.file_name) for table in tables}
+    _add_unlabelled(images, paths.values(), quarantine)
     stems = Counter(Path(name).stem for name in paths)
     calibrations = read_calibrations(settings.calibration)
     micrographs, done = [], set()
@@ -89,13 +90,13 @@ def read_labelled(
             raise TemDataError(f"{path}: image {image.file_name!r} has no `height` and `width`; add them, in px")
     if classes is None:
         classes = {c.name: c.name for c in file.categories.values() if c.name not in ignored}
-    names = ImportSettings(classes=classes, ignored=list(ignored)).names
+    names = ImportSettings(classes=classes, ignored={name: [name] for name in ignored}).names
     micrographs = micrographs_of(file, names.meaning, faults, threshold)
     return [replace(m, micrograph_id=Path(m.micrograph_id).stem) for m in micrographs], quarantine
 
 
 def _read(settings: ImportSettings, quarantine: Quarantine) -> list[LabelTable]:
-    images, annotations = settings.images, settings.annotations
+    images, annotations = cast(str, settings.images), cast(str, settings.annotations)
     if settings.source == "coco":
         return read_coco(annotations, quarantine)
     if settings.source == "ellipses":
@@ -128,8 +129,9 @@ def _add_unlabelled(folder: str, labelled: Iterable[Path], quarantine: Quarantin
 def _micrograph(
     micrograph_id: str, table: LabelTable, path: Path, settings: ImportSettings, quarantine: Quarantine
 ) -> Micrograph | None:
-    def set_aside(reason: str, detail: str) -> None:
+    def set_aside(reason: str, detail: str) -> Micrograph | None:
         quarantine.add(table.file_name, "", reason, "set aside", f"{detail}; {len(table.labels) + table.lost} labels")
+        return None
 
     if not path.is_file():
         return set_aside("missing image", "expected in the folder `import.images`")

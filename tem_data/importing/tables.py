@@ -43,7 +43,8 @@ def read_calibrations(path: str | os.PathLike | None) -> dict[str, Calibration]:
             if text and not 0 < number(text) < math.inf:
                 raise TemDataError(f"{path}: row {row}, {column}: expected a positive number or nothing, not {text!r}")
             sizes.append(number(text) if text else None)
-        found[name] = Calibration(*sizes, values.get("specimen", "").strip())
+        nm_per_px, thickness_nm = sizes
+        found[name] = Calibration(nm_per_px, thickness_nm, values.get("specimen", "").strip())
     for name, row in rows.items():
         bare = PurePosixPath(name).name
         if bare != name and bare in rows:

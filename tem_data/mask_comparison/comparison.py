@@ -97,7 +97,8 @@ def compare_masks(
     asked = [(c, q) for c in (*a.classes, ALL) for q in QUANTITIES if c != ALL or QUANTITIES[q].pooled]
     rows, values = [], {}
     for category, quantity in tqdm(asked, "distances", leave=False, disable=not progress):
-        pair = Pair(*(sample(s, category, quantity, unit).values for s in (a, b)), _unit(quantity, unit))
+        values_a, values_b = (sample(s, category, quantity, unit).values for s in (a, b))
+        pair = Pair(values_a, values_b, _unit(quantity, unit))
         if pair.a.size or pair.b.size:
             values[category, quantity] = pair
             rows += _rows(category, quantity, pair, real, unit)
@@ -138,7 +139,11 @@ def _rows(category: str, quantity: str, pair: Pair, real: _Real, unit: str) -> l
         split = _distance(pair.a, sample(real.fitted_on, category, quantity, unit).values, quantity)
     rows = []
     for at, (name, spread) in enumerate(_spread(category, quantity, real, unit).items()):
-        row = {"category": category, "quantity": quantity, "unit": pair.unit if name == "wasserstein" else ""}
+        row: dict[str, Any] = {
+            "category": category,
+            "quantity": quantity,
+            "unit": pair.unit if name == "wasserstein" else "",
+        }
         row |= {"distance": name, "n_a": pair.a.size, "n_b": pair.b.size, "value": found[at]}
         rows.append(row | spread | {"real_split": split[at], "inside": _inside(found[at], spread["real_p95"])})
     return rows

@@ -115,7 +115,7 @@ def _cover(
     windows = [np.s_[d.y : d.y + d.mask.shape[0], d.x : d.x + d.mask.shape[1]] for d in defects]
     for k in np.unique(category):
         own = np.zeros(shape, bool)
-        for i in np.flatnonzero(category == k):
+        for i in np.flatnonzero(category == k).tolist():
             own[windows[i]] |= defects[i].mask
             layers[windows[i]] += defects[i].mask
         covered[k] = float(own.mean())

@@ -80,8 +80,8 @@ def bin_edges(pair: Pair, quantity: str) -> np.ndarray:
     high = max(np.quantile(v, TAIL) for v in (pair.a, pair.b) if v.size)
     if quantity == "overlap_share":
         return np.array([-0.5, 0.5, 1.5])
-    if QUANTITIES[quantity].period:
-        return np.linspace(0, QUANTITIES[quantity].period, 13)
+    if period := QUANTITIES[quantity].period:
+        return np.linspace(0, period, 13)
     if quantity == "count":
         step = max(1, int(np.ceil((high + 1) / MOST_BINS)))
         return np.arange(0, high + 1 + step, step) - 0.5

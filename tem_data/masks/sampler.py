@@ -187,7 +187,8 @@ class MaskSampler:
         ellipses = Ellipses(x, y, major, major * aspect, angle, item, category)
         kept = np.ones(len(item), bool)
         if self._spacing is not None:
-            ellipses, moved = keep_apart(rng, ellipses, *self._spacing, place)
+            edges, remaining = self._spacing
+            ellipses, moved = keep_apart(rng, ellipses, edges, remaining, place)
             kept = ~moved if settings.overlap == "forbidden" else kept
         kept &= (major * scale[item] >= (settings.min_size or 0)) & (
             major * scale[item] <= (settings.max_size or np.inf)
@@ -228,7 +229,7 @@ class MaskSampler:
         rest = ((getattr(s, name) for s in (by_ellipse, by_outline)) for name in ("y", "start", "stop"))
         return Spans(owner[order], *(np.concatenate(list(parts))[order] for parts in rest))
 
-    def _outlined(self, drawn: Drawn, number: int) -> Defect | None:
+    def _outlined(self, drawn: Drawn, number: int | np.integer) -> Defect | None:
         """The measured outline of a defect's model, at the place and of the size and angle that were drawn."""
         name, model = self.classes[drawn.category[number]], int(drawn.model[number])
         fitted = self.shapes.classes[name]

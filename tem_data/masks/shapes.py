@@ -278,11 +278,11 @@ def _spacing(
     labelled: Sequence[_Labelled], micrographs: Sequence[Micrograph], classes: Sequence[str], overlap: bool
 ) -> Spacing:
     e = [found.ellipse for found in labelled]
-    columns = np.array([(e.x, e.y, e.major, e.minor, e.angle_deg) for e in e], float).T
+    x, y, major, minor, angle = np.array([(e.x, e.y, e.major, e.minor, e.angle_deg) for e in e], float).T
     group = np.array([found.number for found in labelled])
     category = np.array([classes.index(found.defect.category) for found in labelled])
     height, width = np.array([micrographs[number].shape for number in group], float).T
-    return fit_spacing(Ellipses(*columns, group, category), width, height, classes, overlap)
+    return fit_spacing(Ellipses(x, y, major, minor, angle, group, category), width, height, classes, overlap)
 
 
 def _overlap_share(labelled: Sequence[_Labelled], micrographs: Sequence[Micrograph]) -> float:

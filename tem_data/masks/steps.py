@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import replace
+from typing import cast
 
 from tem_data.core.errors import SettingError
 from tem_data.core.schema import Classes, count_rows, read_classes, read_dataset, write_dataset
@@ -41,7 +42,7 @@ def sample_dataset(
     if patches is not None and settings.size_px is None:
         settings = replace(settings, size_px=next(iter(read_dataset(patches, "train"))).shape[0])
     sampler = MaskSampler(fitted, settings)
-    count = settings.count or round(settings.per_patch * count_rows(patches, "train"))
+    count = settings.count or round(settings.per_patch * count_rows(cast(Path, patches), "train"))
     masks = (ignore_slivers(mask, min_area_px) for mask in sampler.masks(seed, 0, count))
     classes = Classes(sampler.classes) if patches is None else read_classes(patches)
     write_dataset(out, {"train": masks}, classes, "Simulated masks (SIM).")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -64,7 +64,8 @@ class Field:
 
     @property
     def volume_nm3(self) -> float | None:
-        return self.area_nm2 * self.thickness_nm if self.nm_per_px and self.thickness_nm else None
+        area_nm2 = self.area_nm2
+        return area_nm2 * self.thickness_nm if area_nm2 is not None and self.thickness_nm else None
 
 
 def quantities(fields: Sequence[Field], group: Sequence[str], materials: Materials, compared: bool) -> dict[str, Any]:
@@ -122,8 +123,9 @@ def _hardening(
     parts = []
     for name in classes:
         own = [d for d in defects if d.category == name]
-        sizes = [d.size_nm for d in own if d.whole] or [d.size_nm for d in own]
-        parts.append(hardening_mpa(name, sum(d.counted for d in own) / volume_nm3, sizes, materials))
+        sizes = cast("list[float]", [d.size_nm for d in own if d.whole] or [d.size_nm for d in own])
+        stress = hardening_mpa(name, sum(d.counted for d in own) / volume_nm3, sizes, materials)
+        parts.append(cast(float, stress))
     return float(np.sum(parts)), float(np.hypot.reduce(parts))
 
 

@@ -95,10 +95,11 @@ def local_background(patch: Micrograph) -> np.ndarray:
     convolution), drawn to their median where there are few of them near.
     """
     free = _remoteness(patch.defects, patch.shape) >= 1
-    usual = float(np.median(patch.image[free] if free.any() else patch.image))
+    image = patch.pixels
+    usual = float(np.median(image[free] if free.any() else image))
     share, grey = (
         cv2.GaussianBlur(a.astype(np.float32), (0, 0), BACKGROUND_SIGMA_PX, borderType=cv2.BORDER_CONSTANT)
-        for a in (free, free * patch.image)
+        for a in (free, free * image)
     )
     return np.maximum((grey + BACKGROUND_PRIOR * usual) / (share + BACKGROUND_PRIOR), 1)
 

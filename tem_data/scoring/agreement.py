@@ -59,7 +59,7 @@ def agree(a: Sequence[Micrograph], b: Sequence[Micrograph], rule: Rule = Rule(),
     classes = tuple(sorted({d.category for held in images for n in common for d in held[n].defects if not d.ignore}))
     labels = [{n: labels_of(held[n].defects, held[n].shape, classes) for n in common} for held in images]
     scene = {n: images[0][n].scene or images[1][n].scene or n for n in common}
-    counts = [_counts(*pair, len(classes), rule) for pair in (labels, labels[::-1])]
+    counts = [_counts(t, p, len(classes), rule) for t, p in (labels, labels[::-1])]
     forth, back = (scores_of(total(by_image.values(), len(classes)), classes, 0.0) for by_image in counts)
     return Agreement(
         forth,

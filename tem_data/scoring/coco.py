@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from pycocotools import mask as rle_ops
@@ -126,7 +126,7 @@ def _predictions(
 
 def _shape(instance: Instance, image: Image, path: str | os.PathLike, masks: bool) -> tuple[list[float], dict | None]:
     """The box x, y, w, h as given, else that of the mask; and the mask's code if masks are matched."""
-    code = None if instance.outline is None else instance.outline.rle(image.shape)
+    code = None if instance.outline is None else instance.outline.rle(cast("tuple[int, int]", image.shape))
     if masks and code is None:
         raise TemDataError(
             f"{path}: {instance.item}: has no segmentation; give masks, or match boxes instead (--match box)"
@@ -147,5 +147,5 @@ def _labels(items: Sequence[_Item], masks: bool) -> Labels:
         np.array([i.box for i in items], float).reshape(-1, 4),
         np.array([i.score for i in items], float),
         np.array([i.ignore for i in items], bool),
-        tuple(i.rle for i in items) if masks else None,
+        tuple(cast(dict, i.rle) for i in items) if masks else None,
     )

@@ -127,7 +127,7 @@ def confusion_matrices(
     was matched to (k,), `false` the predictions that no truth was matched to
     (k,). Cells are shaded by their share of the true defects of the row.
     """
-    side = min(MOST_CELL_MM * (len(classes) + 1) + NAMES_MM, DOUBLE_MM)
+    side: float = min(MOST_CELL_MM * (len(classes) + 1) + NAMES_MM, DOUBLE_MM)
     least = CELL_MM * (len(classes) + 1) + NAMES_MM
     columns = min(len(confusion), max(1, int(DOUBLE_MM // least)))
     lines = -(-len(confusion) // columns)

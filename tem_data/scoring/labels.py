@@ -127,21 +127,21 @@ def _labels(
     ignore: Sequence[bool] | None,
 ) -> Labels:
     count = len(boxes)
-    scores = np.ones(count) if scores is None else np.asarray(scores, float)
-    ignore = np.zeros(count, bool) if ignore is None else np.asarray(ignore, bool)
-    if not len(categories) == len(scores) == len(ignore) == count:
+    confidence = np.ones(count) if scores is None else np.asarray(scores, float)
+    ambiguous = np.zeros(count, bool) if ignore is None else np.asarray(ignore, bool)
+    if not len(categories) == len(confidence) == len(ambiguous) == count:
         raise TemDataError(
-            f"{count} shapes, {len(categories)} categories, {len(scores)} scores and {len(ignore)} marks to ignore; "
-            "expected as many of each"
+            f"{count} shapes, {len(categories)} categories, {len(confidence)} scores and {len(ambiguous)} marks to "
+            "ignore; expected as many of each"
         )
-    if not ((scores >= 0) & (scores <= 1)).all():
+    if not ((confidence >= 0) & (confidence <= 1)).all():
         raise TemDataError("expected scores to be confidences in [0, 1]; rescale them")
     index = {name: k for k, name in enumerate(classes)}
-    for number, (name, ignored) in enumerate(zip(categories, ignore, strict=True)):
+    for number, (name, ignored) in enumerate(zip(categories, ambiguous, strict=True)):
         if not ignored and name not in index:
             raise TemDataError(
                 f"defect {number} (of {count}): expected a class of {list(classes)}, found {name!r}; "
                 "add it to `classes`, or mark such defects `ignore`"
             )
-    category = np.array([-1 if ignored else index[name] for name, ignored in zip(categories, ignore, strict=True)], int)
-    return Labels(category, np.asarray(boxes, float).reshape(-1, 4), scores, ignore, rles)
+    numbers = [-1 if ignored else index[name] for name, ignored in zip(categories, ambiguous, strict=True)]
+    return Labels(np.array(numbers, int), np.asarray(boxes, float).reshape(-1, 4), confidence, ambiguous, rles)

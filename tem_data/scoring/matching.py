@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from pycocotools import mask as rle_ops
@@ -11,6 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from tem_data.core.errors import TemDataError
 from tem_data.core.settings import section, setting
 from tem_data.scoring.labels import Labels
+
+Codes = tuple[dict, ...]
 
 
 @section("evaluate")
@@ -90,7 +92,8 @@ def _iou(
     if not rows.size or not columns.size:
         return np.zeros((rows.size, columns.size))
     if match == "mask":
-        detected, true = [prediction.rles[i] for i in columns], [truth.rles[i] for i in rows]
+        found, real = cast(Codes, prediction.rles), cast(Codes, truth.rles)
+        detected, true = [found[i] for i in columns], [real[i] for i in rows]
     else:
         detected, true = prediction.boxes[columns], truth.boxes[rows]
     return np.asarray(rle_ops.iou(detected, true, [int(crowd)] * rows.size)).T
@@ -133,7 +136,7 @@ def overlap(truth: Labels, prediction: Labels, match: str = "mask") -> OverlapTa
         prediction.scores[predictions],
         _iou(truth, truths, prediction, predictions, match, crowd=False),
         _iou(truth, ambiguous, prediction, predictions, match, crowd=False),
-        (covered > 0.5).any(0),
+        np.any(covered > 0.5, 0),
     )
 
 

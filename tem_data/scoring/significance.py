@@ -10,7 +10,7 @@ Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy.stats import ttest_rel
@@ -181,7 +181,7 @@ def gain_row(
         "p": test.p,
         "gain_low": low,
         "gain_high": high,
-        "possible_share": possible_share(test.mean, _mean(baselines)) if test.n else None,
+        "possible_share": possible_share(cast(float, test.mean), cast(float, _mean(baselines))) if test.n else None,
     }
 
 
@@ -215,7 +215,7 @@ def bootstrap_draws(units: int, rng: np.random.Generator, resamples: int) -> np.
 
 def _drawn_scores(counts: Mapping[str, Counts], scene: Mapping[str, str], scenes: list[str], draws: np.ndarray) -> F1:
     """The scores of each draw, arrays over (resamples,)."""
-    of_scene = {name: [] for name in scenes}
+    of_scene: dict[str, list[Counts]] = {name: [] for name in scenes}
     for micrograph, of_micrograph in counts.items():
         of_scene[scene[micrograph]].append(of_micrograph)
     sums = (np.array([sum(getattr(c, part) for c in of_scene[name]) for name in scenes]) for part in PARTS)
@@ -232,9 +232,9 @@ def _interval(values: np.ndarray, level: float) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean(values: Sequence[float] | np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def _sd(values: Sequence[float]) -> float | None:
+def _sd(values: Sequence[float] | np.ndarray) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None

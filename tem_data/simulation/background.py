@@ -28,7 +28,8 @@ def _smooth(rng: np.random.Generator, size_px: int, nm_per_px: float, length_nm:
     cells = int(np.ceil(size_px * nm_per_px / length_nm)) + 3
     coarse = rng.normal(size=(cells, cells)).astype(np.float32)
     place = 1 + (np.arange(size_px, dtype=np.float32) + 0.5) * np.float32(nm_per_px / length_nm)
-    return cv2.remap(coarse, *np.meshgrid(place, place), cv2.INTER_CUBIC)
+    across, down = np.meshgrid(place, place)
+    return cv2.remap(coarse, across, down, cv2.INTER_CUBIC)
 
 
 def _dislocation_lines(rng: np.random.Generator, size_px: int, nm_per_px: float) -> np.ndarray:

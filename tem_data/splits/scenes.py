@@ -90,7 +90,7 @@ def with_scenes(
     micrographs: Sequence[Micrograph], min_overlap: float = 0.08
 ) -> tuple[list[Micrograph], list[SharedField]]:
     """The micrographs with their scene filled in, and the overlaps that tie them."""
-    scenes = find_scenes({m.micrograph_id: m.image for m in micrographs}, min_overlap)
+    scenes = find_scenes({m.micrograph_id: m.pixels for m in micrographs}, min_overlap)
     return [replace(m, scene=scenes.scene[m.micrograph_id]) for m in micrographs], scenes.overlaps
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -67,7 +67,8 @@ def make_splits(settings: SplitSettings, micrographs: Iterable[Micrograph]) -> l
     if scheme == "random":
         return random_splits(scene, settings.count, settings.test, validation, seed)
     if scheme == "table":
-        return given_splits(read_table(settings.table), scene, settings.table)
+        table = cast(str, settings.table)  # `_check_scheme` asks for it
+        return given_splits(read_table(table), scene, table)
     if scheme == "k_fold":
         return k_fold_splits(scene, settings.count, validation, seed)
     if scheme == "leave_out_percent":
@@ -131,7 +132,8 @@ def leave_out_percent_splits(
     uses more. Raises TemDataError for a percentage outside (0, 100), and where
     fewer than two scenes are left for training and validation.
     """
-    deals, left_out = [], []
+    deals: list[dict[str, list[str]]] = []
+    left_out = []
     sizes = _sizes(scene)
     for percent in percents:
         if not 0 < percent < 100:

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -138,7 +139,7 @@ def members(rows: Sequence[Mapping[str, str]], split: int, size: int | str) -> d
     Raises TemDataError where the table does not hold that split, or not that many micrographs.
     """
     column = f"split{split}_role"
-    if size != ALL and size < 2:
+    if size != ALL and cast(int, size) < 2:
         raise TemDataError(f"study size {size}; expected at least 2, as validation takes one micrograph")
     if not any(column in row for row in rows):
         raise TemDataError(f"the split table has no {column}; raise split.count or lower study.splits in params.yaml")
@@ -150,8 +151,9 @@ def members(rows: Sequence[Mapping[str, str]], split: int, size: int | str) -> d
         raise TemDataError(f"split {split} of the split table has no test micrograph; give some the role test")
     if size == ALL:
         return {role: [row["micrograph_id"] for row in by_role[role]] for role in ROLES}
-    take = {"validation": max(1, round(size * VALIDATION_SHARE))}
-    take["train"] = size - take["validation"]
+    number = cast(int, size)
+    take = {"validation": max(1, round(number * VALIDATION_SHARE))}
+    take["train"] = number - take["validation"]
     for role, count in take.items():
         if count > len(by_role[role]):
             raise TemDataError(

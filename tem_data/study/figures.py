@@ -23,11 +23,12 @@ from tem_data.figures.style import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.typing import FillStyleType
 
 COLUMNS = 3
 LEAST_SPAN = 0.1  # of a score axis, so that a difference in the fourth place does not look large
 LOG_MARGIN = 1.6  # its square is more than 2.5, so that one of 1, 2, 5, 10 … is on the axis
-FILLS = ("full", "none", "left", "right", "bottom", "top")
+FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "right", "bottom", "top")
 
 
 def score_by_size(
@@ -174,7 +175,7 @@ def learning_curve(
     return figure
 
 
-def _learning_line(axes, rows: Sequence[Mapping[str, Any]], score: str, style: Style, fill: str) -> None:
+def _learning_line(axes, rows: Sequence[Mapping[str, Any]], score: str, style: Style, fill: FillStyleType) -> None:
     defects, values = numbers(rows, "training_defects"), numbers(rows, score)
     known = np.isfinite(defects) & np.isfinite(values)
     defects, values = defects[known], values[known]

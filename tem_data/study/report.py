@@ -57,7 +57,7 @@ def draw_study(scores: Rows, gains: Rows, folder: Path) -> dict[str, str]:
     own = []
     if len({row["run"] for row in scores}) == 1:
         captions["scores"] = "F1_HM by training size of one run; the band is its 95 % bootstrap interval over scenes."
-        own = [row | {"low": row["f1_hm_low"], "high": row["f1_hm_high"]} for row in scores if row["f1_hm_low"]]
+        own = [{**row, "low": row["f1_hm_low"], "high": row["f1_hm_high"]} for row in scores if row["f1_hm_low"]]
     study_figures.score_by_size(folder / "scores", scores, own)
     paired = _paired(scores)
     if paired:

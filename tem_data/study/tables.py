@@ -91,7 +91,7 @@ def sweep_rows(evaluation: Evaluation, arm: str) -> list[dict[str, Any]]:
 def read_counts(content: Mapping[str, Any]) -> dict[str, Counts]:
     """The counts of each test micrograph, from what `details` made."""
     return {
-        name: Counts(*(np.array(held[part]) for part in ("confusion", "truths", "predictions")))
+        name: Counts(np.array(held["confusion"]), np.array(held["truths"]), np.array(held["predictions"]))
         for name, held in content["micrographs"].items()
     }
 
@@ -136,7 +136,7 @@ def gains(runs: Sequence[Run], resamples: int = 2000) -> list[dict[str, Any]]:
                 pairs = [_pairs(runs, split, size, arm) for split in chosen]
                 name = "all" if chosen == splits else chosen[0]
                 rows += [
-                    {"split": name} | gain_row(ARMS[BASELINE], ARMS[arm], size, pairs, score, resamples=resamples)
+                    {"split": name, **gain_row(ARMS[BASELINE], ARMS[arm], size, pairs, score, resamples=resamples)}
                     for score in SCORES
                 ]
     return rows
