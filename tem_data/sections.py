@@ -74,7 +74,7 @@ def defaults_yaml() -> str:
 def _lines(key: str, field: FieldInfo, commented: bool) -> list[str]:
     default = default_of(field)
     if is_dataclass(default):
-        shown: Any = asdict(default)  # type: ignore[call-overload]
+        shown: Any = asdict(default)  # type: ignore[arg-type]
     else:
         shown = _plain(default)
     value = f"{key}: {_flow(shown)}"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -204,7 +204,7 @@ def write_coco(
         for number, row in enumerate(tqdm(dataset, "write COCO", unit="row"), 1):
             micrograph = targets.to_micrograph(row)
             if draft:
-                cv2.imwrite(str(draft / file_name(number)), _with_picture(micrograph).image)
+                cv2.imwrite(str(draft / file_name(number)), cast(np.ndarray, _with_picture(micrograph).image))
             micrographs.append(replace(micrograph, image=None))
     names = [file_name(number) for number in range(1, len(micrographs) + 1)]
     write_json(path, coco_truth(micrographs, targets._categories(), names))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from types import FunctionType
+from typing import cast
 
 from tem_data.cli import compare, data, hub, masks, measure, models, project, score  # noqa: F401  (each adds its commands)
 from tem_data.cli.app import STEPS, app
 from tem_data.core.errors import TemDataError
 from tem_data.core.extras import missing_extra
 
-app.registered_commands.sort(key=lambda command: STEPS.index(command.name or command.callback.__name__))
+app.registered_commands.sort(key=lambda c: STEPS.index(c.name or cast(FunctionType, c.callback).__name__))
 
 
 def main() -> None:

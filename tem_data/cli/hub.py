@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tem_data.cli.app import app
+from tem_data.cli.options import Texts
 from tem_data.core.errors import TemDataError
 from tem_data.core.settings import PARAMS, SettingsFile
 
@@ -73,9 +75,7 @@ def publish(
 @app.command()
 def pull(
     name: Annotated[str, typer.Argument(help="organisation/name, or organisation/name@version; else the newest.")],
-    only: Annotated[
-        list[str], typer.Option(help="Only these outputs, or all in a folder: runs/1-10-1. Repeatable.")
-    ] = (),
+    only: Annotated[Texts, typer.Option(help="Only these outputs, or all in a folder: runs/1-10-1. Repeatable.")] = (),
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of other outputs, which go.")] = False,
     settings: Annotated[
         bool,
@@ -102,7 +102,7 @@ def pull(
         print("`dvc repro --allow-missing` takes these as made, with the settings and the code of the version.")
 
 
-def _contents(kind: Kind, project: Path, params: dict, run: str, arm: str) -> Contents:
+def _contents(kind: Kind, project: Path, params: Mapping[str, Any], run: str, arm: str) -> Contents:
     from tem_data.hub.contents import dataset_contents, detector_contents, ldm_contents
     from tem_data.study.arms import StudySettings
 

@@ -27,7 +27,7 @@ def fit_shapes(
     from tem_data.masks.steps import fit_dataset
     from tem_data.splits.table import members, read_splits
 
-    chosen = splits and members(read_splits(splits), k, training_size(n))["train"]
+    chosen = members(read_splits(splits), k, training_size(n))["train"] if splits else None
     fit_dataset(dataset, out, settings, chosen)
 
 

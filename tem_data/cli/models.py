@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def train_ldm(
     train_autoencoder_and_ldm_on(patches, out, chosen, file.read(LDMSettings), seed)
 
 
-def _named(autoencoder: str) -> dict[str, str | None]:
+def _named(autoencoder: str) -> dict[str, Any]:
     from tem_data.download.fetching import split_name
 
     name, revision = (autoencoder, None) if Path(autoencoder).is_dir() else split_name(autoencoder)

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 import yaml
@@ -20,9 +20,13 @@ from tem_data.core.settings import PARAMS, SettingsFile, default_of, fields_of, 
 
 Command = TypeVar("Command", bound=Callable[..., None])
 PLAIN = (bool, int, float, str)
+if TYPE_CHECKING:
+    Texts = Sequence[str]
+else:
+    Texts = list[str]  # what typer makes a repeatable option of
 
 
-def options_of(kind: type, *, without: Sequence[str] = ()) -> Callable[[Command], Command]:
+def options_of(kind: type[Any], *, without: Sequence[str] = ()) -> Callable[[Command], Command]:
     """Give a command an option for each field of a section; it gets them, checked, as its argument `settings`.
 
     A parameter of the command that has the name of a field gives that field.
@@ -86,7 +90,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     return tuple(a for part in typing.get_args(annotation) for a in _alternatives(part)) if union else (annotation,)
 
 
-def _value(field: FieldInfo, value: Any, kind: type, name: str) -> Any:
+def _value(field: FieldInfo, value: Any, kind: type[Any], name: str) -> Any:
     if not isinstance(value, str) or _plain(field) is not str:
         return value
     for annotation in _alternatives(field.annotation):
@@ -165,7 +169,7 @@ ParamsOption = Annotated[
     ),
 ]
 SetOption = Annotated[
-    list[str], typer.Option("--set", help="A setting over those of the file, as ldm.steps=100. Repeatable.")
+    Texts, typer.Option("--set", help="A setting over those of the file, as ldm.steps=100. Repeatable.")
 ]
 
 

@@ -76,7 +76,7 @@ def agree(
         if found_wrong.rows:
             print(f"{path}:\n{found_wrong.summary()}", file=sys.stderr)
         sets.append(micrographs)
-    result = agreement_of(*sets, settings)
+    result = agreement_of(sets[0], sets[1], settings)
     for path, only in ((a, result.only_in_a), (b, result.only_in_b)):
         if only:
             print(f"warning: {len(only)} images only in {path}, left out, as {only[0]}", file=sys.stderr)
@@ -95,7 +95,8 @@ def _print_agreement(result: Any, a: Path, b: Path) -> None:
     table = Table(title=f"{len(result.images)} images; in brackets 95 % intervals, bootstrap over {drawn}")
     for column in ("truth", "F1_detect", "F1_class", "F1_HM", *names):
         table.add_column(column, justify="right")
-    for path, scores, intervals in ((a, result.scores, result.intervals), (b, result.reversed, {})):
+    none: dict[str, Any] = {}
+    for path, scores, intervals in ((a, result.scores, result.intervals), (b, result.reversed, none)):
         keys = ["f1_detect", "f1_class", "f1_hm", *(f"f1_by_class.{name}" for name in names)]
         values = [scores.f1_detect, scores.f1_class, scores.f1_hm, *(scores.f1_by_class.get(name) for name in names)]
         cells = ["absent" if value is None else f"{value:.3f}" for value in values]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -17,11 +19,12 @@ def detector_features(detector: Detector, images: np.ndarray, progress: bool = T
 
     `images` (n, h, w) uint8.
     """
-    detector.model.eval()
+    model: Any = detector.model
+    model.eval()
     rows = []
     with torch.no_grad():
         for start in tqdm(range(0, len(images), BATCH), "features", leave=False, disable=not progress):
             batch = [model_input(detector, image) for image in images[start : start + BATCH]]
-            levels = detector.model.backbone(detector.model.preprocess_image(batch).tensor)
+            levels = model.backbone(model.preprocess_image(batch).tensor)
             rows.append(torch.cat([levels[name].mean((2, 3)) for name in sorted(levels)], 1).float().cpu().numpy())
     return np.concatenate(rows)

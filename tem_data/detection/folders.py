@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 from tqdm import tqdm
 
 from tem_data.coco.ids import truth_ids
@@ -51,7 +53,8 @@ def predict_folder(
         found = predict_halved(detector, micrograph, tile, max_side)
         micrographs.append(replace(micrograph, image=None, defects=tuple(d for d in found if d.score >= threshold)))
         if pictures:
-            overlay(Path(pictures, f"{path.name}.png"), micrograph.image, micrographs[-1].defects, detector.classes)
+            image = cast(np.ndarray, micrograph.image)
+            overlay(Path(pictures, f"{path.name}.png"), image, micrographs[-1].defects, detector.classes)
     write_json(out, coco_results([m.defects for m in micrographs], micrographs, classes, ids))
     if not ids:
         empty = [replace(m, defects=()) for m in micrographs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -53,7 +53,8 @@ def predict_micrograph(detector: Detector, image: np.ndarray, tile: int) -> tupl
         and _in_cell(y + defect.y + defect.mask.shape[0] / 2, y, rows, height)
     ]
     kept = _reported_once(candidates, (height, width), image.shape)
-    return tuple(sorted((window(c.defect, -c.x, -c.y, image.shape) for c in kept), key=lambda d: -d.score))
+    found = (cast(Defect, window(c.defect, -c.x, -c.y, image.shape)) for c in kept)
+    return tuple(sorted(found, key=lambda d: -d.score))
 
 
 class _Candidate(NamedTuple):
@@ -103,11 +104,10 @@ def _same(a: _Candidate, b: _Candidate, tile: tuple[int, int]) -> bool:
     """Whether two tiles show one defect: a mask IoU of `SAME` within what both of them show."""
     x, y = max(a.x, b.x), max(a.y, b.y)
     common = min(a.y, b.y) + tile[0] - y, min(a.x, b.x) + tile[1] - x
-    parts = [window(c.defect, x - c.x, y - c.y, common) for c in (a, b)]
-    if None in parts:
+    one, other = (window(c.defect, x - c.x, y - c.y, common) for c in (a, b))
+    if one is None or other is None:
         return False
-    one, other = (part.rle(*common) for part in parts)
-    return rle_ops.iou([one], [other], [0]).item() >= SAME
+    return rle_ops.iou([one.rle(*common)], [other.rle(*common)], [0]).item() >= SAME
 
 
 def predict_halved(
@@ -119,7 +119,7 @@ def predict_halved(
         small, scale = halved(small), scale * 2
     return tuple(
         replace(d, x=d.x * scale, y=d.y * scale, mask=d.mask.repeat(scale, 0).repeat(scale, 1))
-        for d in predict_micrograph(detector, small.image, tile)
+        for d in predict_micrograph(detector, cast(np.ndarray, small.image), tile)
     )
 
 

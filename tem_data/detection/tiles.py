@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
+
+import numpy as np
 
 from tem_data.coco.writing import coco_results
 from tem_data.core.files import atomic_write, write_json
@@ -21,5 +24,5 @@ def predict_tiles(detector: Folder, patches: Folder, out: Folder, splits: Sequen
     with atomic_write(out) as draft:
         for split in splits:
             tiles = list(read_dataset(patches, split))
-            found = predict_patches(loaded, [tile.image for tile in tiles])
+            found = predict_patches(loaded, [cast(np.ndarray, tile.image) for tile in tiles])
             write_json(Path(draft, f"{split}.json"), coco_results(found, tiles, classes))

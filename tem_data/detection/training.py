@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def train_detector(
     if not any(not d.ignore for patch in patches for d in patch.defects):
         raise TemDataError("the training patches hold no defect to learn from; look at the patch stage's counts")
     recorded = [patch for patch in patches if patch.origin in RECORDED] or patches
-    grey = np.concatenate([patch.image.ravel()[::16] for patch in recorded])
+    grey = np.concatenate([cast(np.ndarray, patch.image).ravel()[::16] for patch in recorded])
     cfg = detector_config(settings, classes, float(grey.mean()), float(max(grey.std(), 1.0)))
     detector = new_detector(cfg, classes, settings.weights, seed)
 
@@ -75,11 +76,11 @@ def detectron2_dict(patch: Micrograph, classes: Sequence[str], short_side: int) 
     """
     defects = [d for d in patch.defects if not d.ignore]
     image = torch.from_numpy(patch.image).expand(3, *patch.shape)
-    masks = np.zeros((len(defects), *patch.shape), bool)
-    for mask, defect in zip(masks, defects, strict=True):
+    drawn = np.zeros((len(defects), *patch.shape), bool)
+    for mask, defect in zip(drawn, defects, strict=True):
         x, y, w, h = defect.bbox
         mask[y : y + h, x : x + w] = defect.mask
-    masks = torch.from_numpy(masks)
+    masks = torch.from_numpy(drawn)
     boxes = torch.tensor([(x, y, x + w, y + h) for x, y, w, h in (d.bbox for d in defects)]).reshape(-1, 4).float()
     scale = short_side / min(patch.shape) if short_side else 1.0
     if scale != 1.0:

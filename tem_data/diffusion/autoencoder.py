@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Autoencoder:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: AutoencoderKL | VQModel | AutoencoderTiny,
         latent_mean: Sequence[float] = (),
         latent_std: Sequence[float] = (),
         grain: Grain | None = None,
@@ -178,7 +179,7 @@ def save_autoencoder(autoencoder: Autoencoder, folder: str | os.PathLike) -> Non
         autoencoder.model.save_pretrained(draft)
         statistics = {"latent_mean": autoencoder.latent_mean, "latent_std": autoencoder.latent_std}
         write_json(draft / LATENTS, statistics)
-        autoencoder.grain.save_pretrained(draft / GRAIN)
+        cast(Grain, autoencoder.grain).save_pretrained(draft / GRAIN)
 
 
 class _Reconstruction(nn.Module):

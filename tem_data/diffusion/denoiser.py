@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DDPMScheduler, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import TimestepEmbedding
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
@@ -93,7 +94,7 @@ class MaskDenoiser(ModelMixin, ConfigMixin):
         return velocity
 
 
-def _in_dtype_of_weights(embedding: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+def _in_dtype_of_weights(embedding: TimestepEmbedding, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
     """UNet2DModel casts what embeds the times to its dtype, but not what embeds the pixel sizes."""
     return (inputs[0].to(embedding.linear_1.weight.dtype),)
 
@@ -105,8 +106,8 @@ class SpatialNorm(nn.Module):
         super().__init__()
         self.norm = norm
         self.modulation = nn.Conv2d(PYRAMID_WIDTH, 2 * norm.num_channels, 1)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        for weights in self.modulation.parameters():
+            nn.init.zeros_(weights)
         self.scales: dict[torch.Size, torch.Tensor] = {}
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

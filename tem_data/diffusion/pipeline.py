@@ -91,7 +91,7 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         options = dict(use_lu_lambdas=True, euler_at_final=True)
         scheduler = DPMSolverMultistepScheduler.from_config(noise_scheduler().config, **options)
         statistics = autoencoder.latent_mean, autoencoder.latent_std
-        return cls(unet, scheduler, autoencoder.model, autoencoder.grain, class_names, *statistics, nm_per_px)
+        return cls(unet, scheduler, autoencoder.model, autoencoder.grain, tuple(class_names), *statistics, nm_per_px)
 
     @property
     def autoencoder(self) -> Autoencoder:

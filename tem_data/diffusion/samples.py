@@ -45,6 +45,7 @@ class SampleSheets:
         conditioning = self.shown.conditioning
         painted = pipeline.paint(conditioning, range(len(conditioning.masks)))
         masks = [colour_mask(mask, self.class_names) for mask in conditioning.masks]
+        rows: dict[str, Sequence[np.ndarray] | np.ndarray]
         rows = {"mask asked for": masks, "real": self.shown.images, "painted": painted}
         sheet = {name: [(picture, ()) for picture in pictures[:SHOWN]] for name, pictures in rows.items()}
         contact_sheet(self.folder / f"step-{step:06d}.png", sheet, self.class_names, f"after {step} steps")

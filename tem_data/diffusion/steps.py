@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate import PartialState
@@ -28,7 +29,9 @@ def read_pairs(patches: Folder, split: str) -> ImageMaskPairs:
 
     Raises TemDataError if the split is absent or one of its patches has no image.
     """
-    names, images, conditioning = read_classes(patches).names, [], []
+    names = read_classes(patches).names
+    images: list[np.ndarray] = []
+    conditioning: list[Conditioning] = []
     for patch in read_dataset(patches, split):
         if patch.image is None:
             raise TemDataError(
@@ -49,7 +52,7 @@ def conditioning_of(patch: Micrograph, names: Sequence[str]) -> Conditioning:
     """What the denoiser is told of a patch, without the first axis; of its defects those that are not to be ignored."""
     shown = [defect for defect in patch.defects if not defect.ignore]
     edges = instance_edges(instance_map(shown, patch.shape))
-    return Conditioning(class_mask(shown, names, patch.shape), edges, np.float32(patch.nm_per_px or np.nan))
+    return Conditioning(class_mask(shown, names, patch.shape), edges, np.array(patch.nm_per_px or np.nan, np.float32))
 
 
 def train_autoencoder_on(patches: Folder, out: Folder, settings: AutoencoderSettings, seed: int) -> None:
@@ -145,7 +148,7 @@ def generate_pairs(ldm: Folder, masks: Folder, settings: GenerationSettings, see
             f"{masks}: {', '.join(unknown)} is none of the classes {list(names)} that {ldm} paints; sample masks with "
             "the classes that it was trained on"
         )
-    made_by = {
+    made_by: dict[str, Any] = {
         "origin": "gen",
         "checkpoint": checkpoint,
         "guidance_scale": settings.guidance_scale,

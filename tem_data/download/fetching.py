@@ -122,7 +122,7 @@ def _first_line(error: BaseException) -> str:
 
 def _matching(folder: Path, patterns: Sequence[str]) -> set[str]:
     present = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return set(filter_repo_objects(present, allow_patterns=patterns)) - set(UNNAMED)
+    return set(filter_repo_objects(present, allow_patterns=list(patterns))) - set(UNNAMED)
 
 
 def _check_weights(folder: Path, patterns: Sequence[str], repository: str) -> None:
@@ -139,7 +139,7 @@ def _verify(folder: Path, patterns: Sequence[str], repository: str) -> None:
     if not (folder / MANIFEST).is_file():
         return
     named = _named_files(folder / MANIFEST, repository)
-    found, wanted = _matching(folder, patterns), set(filter_repo_objects(named, allow_patterns=patterns))
+    found, wanted = _matching(folder, patterns), set(filter_repo_objects(named, allow_patterns=list(patterns)))
     for name in sorted(found ^ wanted):
         fault = f"is missing, though {MANIFEST} names it" if name in wanted else f"is not one that {MANIFEST} names"
         raise _damaged(folder / name, fault, repository)

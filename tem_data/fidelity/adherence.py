@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -137,7 +137,7 @@ def _checked_scenes(panel: Panel, pairs: Sequence[Micrograph]) -> list[str]:
 
 
 def _found(member: Judge, patches: Sequence[Micrograph]) -> list[tuple[Defect, ...]]:
-    return predict_patches(member.detector, [p.image for p in patches])
+    return predict_patches(member.detector, [cast(np.ndarray, p.image) for p in patches])
 
 
 def _adherence(panel: Panel, scenes: Sequence[str], counts: Sequence[Mapping[int, Counts]]) -> Adherence:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy.stats import wasserstein_distance
@@ -123,7 +123,7 @@ def compare_pictures(
     nearest, among = _nearest(vectors, real.groups, seed)
     copies, real_copies = _copies(images, real.groups)
     draws = _draw(real.groups, len(ours), rng)
-    joined = vectors and np.concatenate([vectors[0], vectors[2]])
+    joined = None if vectors is None else np.concatenate([vectors[0], vectors[2]])
     return PictureComparison(
         {
             "pictures": {name: len(s) for name, s in zip(SETS, sets, strict=True)},
@@ -160,7 +160,7 @@ def _stacked(sets: Sequence[Sequence[Micrograph]]) -> list[np.ndarray]:
                     f"{picture.micrograph_id}, one of the {name} pictures, has {found}; expected patches of one size, "
                     f"{width}×{height} px as the first training patch"
                 )
-    return [np.stack([picture.image for picture in pictures]) for pictures in sets]
+    return [np.stack([cast(np.ndarray, picture.image) for picture in pictures]) for pictures in sets]
 
 
 def _measure(pictures: list[Micrograph], images: np.ndarray, progress: bool) -> Measured:
@@ -205,7 +205,7 @@ def _draw(groups: np.ndarray, generated: int, rng: np.random.Generator) -> _Draw
     return _Draws(
         [(_some(patches, size, rng), patches + _some(generated, size, rng)) for _ in range(REPEATS)],
         [(order[:size], order[size : 2 * size]) for order in (rng.permutation(patches) for _ in range(REPEATS))],
-        [tuple(rng.permutation(p)[: min(size, *map(len, pair))] for p in pair) for pair in parts],
+        [(rng.permutation(a)[:n], rng.permutation(b)[:n]) for a, b in parts for n in (min(size, len(a), len(b)),)],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def real_and_generated(
         for first, pictures in enumerate((real, generated)):
             for axes, picture in zip(grid[first::2].flat, pictures, strict=False):
                 axes.set_axis_on()
-                _show(axes, picture.image)
+                _show(axes, cast(np.ndarray, picture.image))
         _name_rows(grid, ("real", "generated") * rows)
     return figure
 

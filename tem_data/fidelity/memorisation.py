@@ -102,7 +102,7 @@ class Copies(NamedTuple):
     """Of n pictures the training patch that correlates best: Pearson's r, its index, and how it is turned."""
 
     correlation: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # not tuple.index
     symmetry: np.ndarray
 
     def summary(self) -> dict[str, float]:

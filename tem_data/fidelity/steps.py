@@ -105,8 +105,8 @@ def _draw(folder: Path, compared: PictureComparison, classes: Sequence[str], dec
     figures.contrasts_by_class(folder / "contrast", compared, classes)
     figures.closest_pairs(folder / "nearest", compared.nearest, "nearest in features")
     figures.closest_pairs(folder / "copies", compared.copies, "highest correlation of grey levels")
-    shown = [_some(measured.pictures) for measured in (compared.training, compared.generated)]
-    figures.real_and_generated(folder / "sheet", *shown)
+    real, generated = (_some(measured.pictures) for measured in (compared.training, compared.generated))
+    figures.real_and_generated(folder / "sheet", real, generated)
 
 
 def _some(pictures: Sequence[Micrograph]) -> list[Micrograph]:

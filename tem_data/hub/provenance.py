@@ -34,8 +34,8 @@ def made_by(project: Path, outs: Sequence[Path], profile: str) -> dict[str, Any]
         wrong = [str(out.def_path) for out in found if out.workspace_status()]
         wrong += [name for name, stage in {o.stage.name: o.stage for o in found}.items() if _is_stale(stage)]
     if wrong:
-        named = ", ".join(wrong[:MOST_NAMED])
-        raise TemDataError(f"{project}: not as {LOCK} says: {named}; run `dvc repro`, then commit")
+        first = ", ".join(wrong[:MOST_NAMED])
+        raise TemDataError(f"{project}: not as {LOCK} says: {first}; run `dvc repro`, then commit")
     lock = file_of(project / LOCK).sha256
     return {"git_revision": revision, "profile": profile, "dvc_lock": lock, "tem_data": version("tem_data")}
 

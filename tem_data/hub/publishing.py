@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, get_token
 from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 from tqdm import tqdm
 
 from tem_data.cards import published_card
@@ -26,6 +27,7 @@ from tem_data.hub.provenance import LOCK, made_by
 from tem_data.hub.rows import Change, Items, compare, read_index, row_hashes, write_index
 from tem_data.hub.versions import Version, checked_version, published_versions
 
+Info = ModelInfo | DatasetInfo
 FILES = "files"
 LOGIN = "`hf auth login`, or HF_TOKEN in the environment"
 
@@ -124,7 +126,8 @@ def publish(plan: Plan, private: bool = True) -> str:
         commit = api.create_commit(
             name, _operations(plan), commit_message=str(plan.version), repo_type=kind, parent_commit=parent
         ).oid
-        there = {file.rfilename for file in api.repo_info(name, repo_type=kind, revision=commit).siblings or ()}
+        info = cast(Info, api.repo_info(name, repo_type=kind, revision=commit))
+        there = {file.rfilename for file in info.siblings or ()}
         if absent := {*plan.files, README, MANIFEST} - there:
             raise TemDataError(
                 f"{name} {plan.version} is not published: the Hub left out {', '.join(sorted(absent)[:3])}; does a "
@@ -143,6 +146,7 @@ def check_token() -> None:
 def _operations(plan: Plan) -> list[CommitOperationAdd | CommitOperationDelete]:
     """Raises TemDataError where a file is no longer what was planned."""
     kept = {*plan.files, README, MANIFEST}
+    operations: list[CommitOperationAdd | CommitOperationDelete]
     operations = [CommitOperationDelete(path) for path in sorted(plan.before.owned - kept)]
     operations += [CommitOperationAdd(README, plan.readme), CommitOperationAdd(MANIFEST, plan.manifest.dumps())]
     for path, file in plan.files.items():
@@ -204,7 +208,7 @@ def _published(repository: str, kind: str, work: Path) -> Published:
     """What the Hub has under this name. Raises TemDataError if it is something that tem_data did not publish."""
     api, repo_type = HfApi(), _repo_type(kind)
 
-    def manifest_at(revision: str) -> Manifest | None:
+    def manifest_at(revision: str | None) -> Manifest | None:
         try:
             return read_manifest(api.hf_hub_download(repository, MANIFEST, repo_type=repo_type, revision=revision))
         except EntryNotFoundError:
@@ -212,7 +216,7 @@ def _published(repository: str, kind: str, work: Path) -> Published:
 
     with reading(repository, None, api.endpoint):
         try:
-            info = api.repo_info(repository, repo_type=repo_type)
+            info = cast(Info, api.repo_info(repository, repo_type=repo_type))
         except RepositoryNotFoundError:
             return Published()
         if info.id != repository:
@@ -222,7 +226,7 @@ def _published(repository: str, kind: str, work: Path) -> Published:
         at_head, manifest = manifest_at(info.sha), manifest_at(str(last)) if last else None
         _check_ours(repository, kind, at_head, {file.rfilename for file in info.siblings or ()} if not manifest else ())
         owned = frozenset(path for held in (at_head, manifest) if held for path in held.files)
-        if not manifest:
+        if not (last and manifest):
             return Published(info.sha, info.private, owned=owned)
         items = {(FILES, path): file.sha256.encode() for path, file in manifest.files.items() if _counts(path, kind)}
         if INDEX in manifest.files:

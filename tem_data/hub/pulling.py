@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from huggingface_hub import HfApi
 from tqdm import tqdm
@@ -125,7 +126,7 @@ def newest_version(repository: str, repo_type: str) -> str:
     return str(max(versions))
 
 
-def _within(place: str | None, out: str) -> bool:
+def _within(place: str | None, out: str) -> TypeGuard[str]:
     return place is not None and Path(place).is_relative_to(out)
 
 

@@ -18,10 +18,10 @@ from torch import nn
 
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.training.checkpoints import History, Progress, Row
-from tem_data.training.loop import BatchLoss, fit
+from tem_data.training.loop import BatchLoss, Network, fit
 from tem_data.training.settings import TrainingSettings
 
-Measure = Callable[[nn.Module, int], dict[str, float]]
+Measure = Callable[[Any, int], dict[str, float]]
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
@@ -128,9 +128,9 @@ class Average:
 
 
 def fit_averaged(
-    model: nn.Module,
+    model: Network,
     batch_loss: BatchLoss,
-    validate: Callable[[nn.Module], dict[str, float]],
+    validate: Callable[[Network], dict[str, float]],
     settings: TrainingSettings,
     workdir: str | os.PathLike,
     seed: int,
@@ -138,7 +138,7 @@ def fit_averaged(
     *,
     section: str,
     sample: Measure | None = None,
-) -> tuple[nn.Module, History]:
+) -> tuple[Network, History]:
     """Train `model` with `fit`, as `settings` say. Returns it with the averaged weights, and `fit`'s history.
 
     `validate(model)` scores the averaged weights; so does `sample(model, step)`,
@@ -148,15 +148,15 @@ def fit_averaged(
     Raises TemDataError where samples are to end the training and none are
     drawn, where a score is not finite, and as `fit` does.
     """
-    sampled = sample is not None and settings.sample_steps > 0
+    sampled = [(settings.sample_steps, sample)] if sample is not None and settings.sample_steps > 0 else []
     if settings.min_memorisation_ratio and not sampled:
         raise SettingError(
             section,
             "min_memorisation_ratio",
             f"{settings.min_memorisation_ratio:g} is measured on samples, and none are drawn; set sample_steps",
         )
-    measures = [(settings.validation_steps, lambda model, step: validate(model))]
-    measures += [(settings.sample_steps, sample)] * sampled
+    measures: list[tuple[int, Measure]]
+    measures = [(settings.validation_steps, lambda model, step: validate(model)), *sampled]
     # LambdaLR multiplies the optimizer's own rate, and `learning_rate` is all of it.
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate, settings=settings))

@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import move, read_json, write_json
 
-Row = dict[str, float | str]
+Row = dict[str, Any]  # numbers, but for the text of `stopped`
 History = list[Row]
 
 

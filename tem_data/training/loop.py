@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -25,19 +25,20 @@ from torch.optim.lr_scheduler import LRScheduler
 from tqdm.auto import tqdm
 
 from tem_data.core.errors import SettingError
-from tem_data.training.checkpoints import Checkpoints, History, Row
+from tem_data.training.checkpoints import Checkpoints, History, Row, Stateful
 from tem_data.training.settings import LoopSettings
 from tem_data.training.tracking import check_trackers, trackers
 
 if TYPE_CHECKING:
     from tem_data.training.averaged import Average
 
+Network = TypeVar("Network", bound=nn.Module)
 BatchLoss = Callable[[nn.Module, np.random.Generator, int, slice], dict[str, torch.Tensor]]
 REPORT_STEPS = 10
 
 
 def fit(
-    model: nn.Module,
+    model: Network,
     batch_loss: BatchLoss,
     optimizer: Optimizer,
     schedule: LRScheduler,
@@ -48,7 +49,7 @@ def fit(
     *,
     section: str,
     average: Average | None = None,
-) -> tuple[nn.Module, History]:
+) -> tuple[Network, History]:
     """Train `model`, going on from the latest checkpoint in `workdir` if there is one.
 
     `batch_loss(model, rng, step, part)` draws the whole batch of step 0, 1, …,
@@ -68,7 +69,7 @@ def fit(
     """
     accelerator = _accelerator(settings, workdir, section)
     model, optimizer = accelerator.prepare(model, optimizer)
-    parts = {"schedule": schedule}
+    parts: dict[str, Stateful] = {"schedule": schedule}
     if average:
         parts["average"] = average
     identity = {**asdict(settings), "seed": seed}
@@ -141,7 +142,7 @@ def _step(
     model.train()
     turns, processes = settings.gradient_accumulation_steps, accelerator.num_processes
     size = settings.batch_size // (processes * turns)
-    total = 0.0
+    total: torch.Tensor | float = 0.0
     for turn in range(turns):
         part = turn * processes + accelerator.process_index
         torch.manual_seed(_part_seed(seed, step, part))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tem_data.core.settings import section, setting
 
@@ -19,6 +19,11 @@ class LoopSettings:
     checkpointing_steps: int = setting(100, "Steps between checkpoints.", ge=1)
     checkpoints_total_limit: int = setting(2, "How many checkpoints stay.", ge=1)
     report_to: Sequence[Literal["tensorboard", "dvclive"]] = setting((), "Trackers: tensorboard, dvclive.")
+
+    if TYPE_CHECKING:  # each training has a setting for it
+
+        @property
+        def steps(self) -> int: ...
 
 
 @section("training")
