@@ -42,7 +42,7 @@ def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Seq
             rows["dropped by the filter"] = [(p.pixels, p.defects) for p in added]
         elif added and added[0].origin == "gen":
             masks = [colour_mask(class_mask(p.defects, run.classes, p.shape), run.classes) for p in added]
-            rows |= {"mask asked for": [(m, ()) for m in masks], "generated": [(p.pixels, ()) for p in added]}
+            rows |= {"requested mask": [(m, ()) for m in masks], "generated": [(p.pixels, ()) for p in added]}
         elif added:
             rows["copied and pasted"] = [(p.pixels, p.defects) for p in added]
     tested = [run.tiles.index(tile) for tile in _fullest(run.tiles)]

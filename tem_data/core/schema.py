@@ -105,7 +105,7 @@ def to_row(micrograph: Micrograph, classes: Classes) -> dict:
         if defect.category not in classes.labels:
             raise TemDataError(
                 f"{micrograph.micrograph_id}: class {defect.category!r} is not one of {list(classes.labels)}; "
-                "add it to `classes` in params.yaml"
+                "add it to the classes of the import"
             )
     return {
         "image": None if micrograph.image is None else _png(micrograph.image),

@@ -163,16 +163,18 @@ def _read_weights(weights: str) -> dict[str, torch.Tensor]:
         try:
             path = Path(PathManager.get_local_path(model_zoo.get_checkpoint_url(weights)))
         except Exception as error:  # iopath passes on whatever its transport raises
-            raise TemDataError(
-                f"detector.weights {weights!r} is no file, and detectron2's model zoo did not give it: {error}"
+            raise SettingError(
+                "detector", "weights", f"{weights!r} is no file, and detectron2's model zoo did not give it: {error}"
             ) from error
     try:
         content = _load(path)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TemDataError(f"detector.weights {weights!r} cannot be read as weights: {reason}") from error
+        raise SettingError("detector", "weights", f"{weights!r} cannot be read as weights: {reason}") from error
     if not isinstance(content, dict) or not isinstance(content.get("model", content), dict):
-        raise TemDataError(f"detector.weights {weights!r} hold a {type(content).__name__}; expected tensors by name")
+        raise SettingError(
+            "detector", "weights", f"{weights!r} hold a {type(content).__name__}; expected tensors by name"
+        )
     arrays = content.get("model", content)
     return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in arrays.items()}
 
@@ -192,7 +194,7 @@ def _lay_over(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) 
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == getattr(v, "shape", None)}
     backbone = [k for k in own if k.startswith("backbone.")]
     if not all(k in fitting for k in backbone):
-        raise TemDataError(f"detector.weights {name!r} do not fit the backbone that detector.config describes")
+        raise SettingError("detector", "weights", f"{name!r} do not fit the backbone that detector.config describes")
     model.load_state_dict(fitting, strict=False)
     kept = sorted(set(own) - set(fitting) - {"pixel_mean", "pixel_std"})
     if kept:

@@ -76,7 +76,7 @@ def _check(masks: np.ndarray, edges: np.ndarray, n_classes: int, factor: int) ->
     if factor % 2 or any(side % factor for side in masks.shape[1:]):
         raise TemDataError(
             f"class masks of {masks.shape[1]}×{masks.shape[2]} px: expected sides that are multiples of the latent "
-            f"factor {factor}, and that to be even; change the patch size or the autoencoder in params.yaml"
+            f"factor {factor}, and that to be even; cut patches of another size, or take another autoencoder"
         )
 
 

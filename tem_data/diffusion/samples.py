@@ -46,7 +46,7 @@ class SampleSheets:
         painted = pipeline.paint(conditioning, range(len(conditioning.masks)))
         masks = [colour_mask(mask, self.class_names) for mask in conditioning.masks]
         rows: dict[str, Sequence[np.ndarray] | np.ndarray]
-        rows = {"mask asked for": masks, "real": self.shown.images, "painted": painted}
+        rows = {"requested mask": masks, "real": self.shown.images, "generated": painted}
         sheet = {name: [(picture, ()) for picture in pictures[:SHOWN]] for name, pictures in rows.items()}
         contact_sheet(self.folder / f"step-{step:06d}.png", sheet, self.class_names, f"after {step} steps")
         training = training_latents.flatten(1).numpy()

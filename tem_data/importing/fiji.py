@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import read_table
 from tem_data.importing.images import files_by_stem
 from tem_data.importing.labels import Ellipse, Label, LabelTable
@@ -38,7 +38,7 @@ def read_ellipses(path: str | os.PathLike, columns: Mapping[str, str] | None = N
     columns = COLUMNS | dict(columns or {})
     unknown = set(columns) - set(COLUMNS)
     if unknown:
-        raise TemDataError(f"import.columns: {sorted(unknown)} is not one of {sorted(COLUMNS)}")
+        raise SettingError("import", "columns", f"{sorted(unknown)} is not one of {sorted(COLUMNS)}")
     tables: dict[str, list[Label]] = {}
     # the header is row 1, as a spreadsheet numbers them
     for row, values in enumerate(read_table(path, list(columns.values())), 2):

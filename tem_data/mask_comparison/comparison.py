@@ -114,7 +114,7 @@ def _check(sets: list[MaskFeatures]) -> None:
             (h, w), (height, width) = sets[0].shape, other.shape
             raise TemDataError(
                 f"masks of {w}×{h} px and of {width}×{height} px: edges would cut their defects differently; "
-                "cut tiles of one size (--size)"
+                "cut tiles of one size"
             )
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tem_data.core.columns import Columns
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.micrograph import Defect, Micrograph, defect_from_polygons
 from tem_data.masks.pool import ShapePool
 from tem_data.masks.settings import SIDE_PX, MaskSettings
@@ -158,9 +158,11 @@ class MaskSampler:
             if not missing.any():
                 break
         else:
-            raise TemDataError(
-                f"masks.empty: {TRIES} tries left a mask without defects; raise masks.density or the size of masks, "
-                "or leave masks.empty null"
+            raise SettingError(
+                "masks",
+                "empty",
+                f"{TRIES} tries left a mask without defects; raise masks.density or the size of masks, "
+                "or leave masks.empty null",
             )
         joined = Drawn(*(np.concatenate(column) for column in zip(*(vars(d).values() for d in found), strict=True)))
         return self._rasterised(joined.take(np.argsort(joined.item, kind="stable")))

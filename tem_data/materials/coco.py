@@ -73,7 +73,9 @@ def _meaning(names: Sequence[str], classes: Mapping[str, Sequence[str]] | None, 
     """What a category stands for: the one of `classes` that gives its name, else itself; ignored if not in `names`."""
     index = {alias: name for name in classes for alias in classes[name]} if classes else {name: name for name in names}
     if unknown := [name for name in names if name not in index]:
-        raise TemDataError(f"{path}: categories {unknown} are of no class; name them in --classes or in --ignore")
+        raise TemDataError(
+            f"{path}: categories {unknown} are of no class; name them among the classes or the ignored ones"
+        )
     return lambda category: (index[category], False) if category in names else ("", True)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tem_data.core.errors import TemDataError
+from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.micrograph import Micrograph, crop, symmetric, touches_edge
 
 SYMMETRIES = 8
@@ -80,10 +80,8 @@ def _starts(micrograph: Micrograph, axis: int, size: int, stride: int) -> list[i
 def _check(micrograph: Micrograph, size: int) -> None:
     if min(micrograph.shape) < size:
         height, width = micrograph.shape
-        raise TemDataError(
-            f"{micrograph.micrograph_id} is {width}×{height} px, smaller than a patch of {size} px; "
-            "lower patch.size in params.yaml"
-        )
+        problem = f"{micrograph.micrograph_id} is {width}×{height} px, smaller than a patch of {size} px; lower it"
+        raise SettingError("patch", "size", problem)
 
 
 def ignore_slivers(patch: Micrograph, min_area_px: int) -> Micrograph:

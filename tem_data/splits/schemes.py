@@ -107,8 +107,8 @@ def k_fold_splits(scene: Mapping[str, str], folds: int, validation: int, seed: i
     """
     sizes = _sizes(scene)
     if not 2 <= folds <= len(sizes):
-        raise TemDataError(
-            f"split.count: {folds} folds of {len(sizes)} scenes; expected at least 2 and at most as many as scenes"
+        raise SettingError(
+            "split", "count", f"{folds} folds of {len(sizes)} scenes; expected at least 2 and at most as many as scenes"
         )
     held: list[list[str]] = [[] for _ in range(folds)]
     order = np.random.default_rng([seed, 0]).permutation(list(sizes)).tolist()
@@ -137,7 +137,7 @@ def leave_out_percent_splits(
     sizes = _sizes(scene)
     for percent in percents:
         if not 0 < percent < 100:
-            raise TemDataError(f"split.percents: expected numbers between 0 and 100, found {percent}")
+            raise SettingError("split", "percents", f"expected numbers between 0 and 100, found {percent}")
         for _ in range(count):
             rng = np.random.default_rng([seed, len(deals) + 1])
             test = _nearest_scenes(sizes, percent / 100 * len(scene), 2, rng)
@@ -170,12 +170,14 @@ def leave_one_group_out_splits(
 def _check_groups(scene: Mapping[str, str], group: Mapping[str, str]) -> None:
     without = sorted(m for m in scene if not group.get(m))
     if without:
-        raise TemDataError(
-            f"split.group: {len(without)} of {len(scene)} micrographs have none, as {without[0]!r}; "
-            "fill in the column, so that none of a group that is left out is trained on"
+        raise SettingError(
+            "split",
+            "group",
+            f"{len(without)} of {len(scene)} micrographs have none, as {without[0]!r}; "
+            "fill in the column, so that none of a group that is left out is trained on",
         )
     if len(set(group[m] for m in scene)) < 2:
-        raise TemDataError("split.group: all micrographs are of one group; name a column of two values or more")
+        raise SettingError("split", "group", "all micrographs are of one group; name a column of two values or more")
 
 
 def groups_of(micrographs: Iterable[Micrograph], column: str, table: str | None = None) -> dict[str, str]:
@@ -187,9 +189,11 @@ def groups_of(micrographs: Iterable[Micrograph], column: str, table: str | None 
     micrographs = list(micrographs)
     if table is None:
         if column not in GROUPS:
-            raise TemDataError(
-                f"split.group: the micrographs have {', '.join(GROUPS)}, no {column!r}; "
-                "name a table that has it in split.table, as the calibration table"
+            raise SettingError(
+                "split",
+                "group",
+                f"the micrographs have {', '.join(GROUPS)}, no {column!r}; "
+                "name a table that has it in split.table, as the calibration table",
             )
         values = {m.micrograph_id: getattr(m, column) for m in micrographs}
         return {name: "" if value is None else str(value) for name, value in values.items()}
@@ -248,10 +252,12 @@ def _deal(scene: Mapping[str, str], wanted: Mapping[str, int], rng: np.random.Ge
         dealt[next(fits, "train")] += members[name]
     for role, count in wanted.items():
         if len(dealt[role]) != count:
-            raise TemDataError(
-                f"split.{role}: {count} micrographs asked for, but whole scenes give only {len(dealt[role])} of "
+            raise SettingError(
+                "split",
+                role,
+                f"{count} micrographs asked for, but whole scenes give only {len(dealt[role])} of "
                 f"{len(scene)} micrographs in {len(names)} scenes; lower split.test or split.validation, or "
-                "take another split.seed"
+                "take another split.seed",
             )
     if not dealt["train"]:
         raise TemDataError(

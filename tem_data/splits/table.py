@@ -142,7 +142,7 @@ def members(rows: Sequence[Mapping[str, str]], split: int, size: int | str) -> d
     if size != ALL and cast(int, size) < 2:
         raise TemDataError(f"study size {size}; expected at least 2, as validation takes one micrograph")
     if not any(column in row for row in rows):
-        raise TemDataError(f"the split table has no {column}; raise split.count or lower study.splits in params.yaml")
+        raise TemDataError(f"the split table has no {column}; make more splits, or take another one")
     by_role = {
         role: sorted((r for r in rows if r.get(column) == role), key=lambda r: int(r.get(f"split{split}_rank") or 0))
         for role in ROLES
