@@ -13,8 +13,9 @@ from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.places import Cell
 from tem_data.core.settings import PARAMS, SettingsFile
 
-# OpenMP's threads spin while they wait, which slows several programs on the same cores (benchmarks/waiting.py).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP's threads spin while they wait for each other, which makes two programs on the same cores five times as slow;
+# spinning briefly costs one alone nothing (benchmarks/waiting.py).
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def stage(main: Callable[..., None]) -> None:

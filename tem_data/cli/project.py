@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tem_data.cli.app import app
+from tem_data.core.errors import TemDataError
 
 
 @app.command()
@@ -34,6 +35,9 @@ def init(
     """
     from tem_data.importing.starting import begin
 
-    for path, what in begin(folder, name, project).items():
+    made = begin(folder, name, project)
+    if not made:
+        raise TemDataError(f"--name {name}: its profile, classes and calibration are there already; give another name")
+    for path, what in made.items():
         print(f"{path}: {what}")
     print(f"Look through these files, then run `dvc exp run -S profile={name}`.")

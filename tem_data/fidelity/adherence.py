@@ -96,7 +96,7 @@ def panel_of(
     if all(d.ignore for p in validation for d in p.defects):
         raise TemDataError(
             "the validation micrographs hold no defect, so they cannot choose the judges' confidence thresholds; "
-            "raise split.validation or study.sizes, or take another split.seed"
+            "raise split.validation, train on more micrographs, or take another split.seed"
         )
     chosen = []
     for member in judges:

@@ -107,7 +107,11 @@ def _profile(name: str, folder: Path, images: Path, labels: Labels, count: int) 
         | ({"class_numbers": labels.numbers} if labels.numbers else {}),
         "split": {"test": test, "validation": max(1, round(0.2 * size))},
         "study": {"cells": [f"1-{size}"]},
+        # as for FeCrAl at 1024 px
         "patch": {"size": 256, "stride": 64, "count": 1200},
+        "autoencoder": {"factor": 8, "latent_noise": 0.15, "steps": 600, "batch_size": 2},
+        "ldm": {"block_out_channels": [64, 128, 192], "steps": 4000, "batch_size": 8, "sample_steps": 1000},
+        "judges": {"iterations": 400},
     }
     head = f"# @package _global_\n# Made by `tem-data init`: {count} micrographs, {test} of them to test.\n"
     head += yaml.safe_dump({"defaults": [{"override /classes": name}]}, sort_keys=False)

@@ -70,7 +70,7 @@ def evaluate(
     if all(d.ignore for tile in validation[0] for d in tile.defects):
         raise TemDataError(
             "the validation micrographs hold no defect, so they cannot choose a confidence threshold; "
-            "raise split.validation or study.sizes, or take another split.seed"
+            "raise split.validation, train on more micrographs, or take another split.seed"
         )
     given = {"validation": validation, "test": test}
     images = {role: compare_tiles(*of_role, classes, rule) for role, of_role in given.items()}

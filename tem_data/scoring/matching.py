@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from pycocotools import mask as rle_ops
-from scipy.optimize import linear_sum_assignment
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.settings import section, setting
@@ -75,6 +74,8 @@ def greedy(iou: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
 
 def optimal(iou: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """The most pairs of at least `cutoff`, and of those the largest total IoU; row and column indices."""
+    from scipy.optimize import linear_sum_assignment  # takes a quarter of a second to import
+
     allowed = iou >= cutoff
     # One more pair outweighs any sum of IoUs, which is at most the number of pairs.
     rows, columns = linear_sum_assignment(np.where(allowed, iou + min(iou.shape) + 1, 0), maximize=True)

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
-from scipy.stats import ttest_rel
 
 from tem_data.core.errors import TemDataError
 from tem_data.scoring.scores import F1, Counts, f1_scores
@@ -119,6 +118,8 @@ def paired_t(baseline: Sequence[float], arm: Sequence[float]) -> PairedT:
     equal to rounding, `sd` is 0 and `t` and `p`, undefined or infinite, None.
     Raises TemDataError for different numbers of scores.
     """
+    from scipy.stats import ttest_rel  # takes a quarter of a second to import
+
     if len(baseline) != len(arm):
         raise TemDataError(f"{len(baseline)} scores of the baseline and {len(arm)} of the arm; expected pairs")
     n, gains = len(arm), np.subtract(arm, baseline)
