@@ -63,12 +63,11 @@ def _parameter(name: str, field: FieldInfo, option: str) -> inspect.Parameter:
     declared = "/".join(names)
     if kind is str and default not in (None, MISSING) and not isinstance(default, str):
         default = _text(default)
-    help_text = field.description if default is not None else f"{field.description}"
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=... if default is MISSING else default,
-        annotation=Annotated[kind | None if default is None else kind, typer.Option(declared, help=help_text)],
+        annotation=Annotated[kind | None if default is None else kind, typer.Option(declared, help=field.description)],
     )
 
 
@@ -109,9 +108,9 @@ def _parsed(annotation: Any, text: str) -> Any:
         if text in inner:
             return text
         raise ValueError
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+    if _is(origin, Mapping):
         return dict(_pair(inner, part) for part in text.split(",") if part)
-    if isinstance(origin, type) and issubclass(origin, Sequence):
+    if _is(origin, Sequence):
         return [_parsed(inner[0], part.strip()) for part in text.split(",") if part]
     if annotation is types.NoneType:
         if text == "null":
@@ -120,10 +119,15 @@ def _parsed(annotation: Any, text: str) -> Any:
     return text if annotation is str else annotation(text)
 
 
+def _is(origin: Any, kind: type) -> bool:
+    """Whether the origin of an annotation, None where it has none, is a kind of collection."""
+    return isinstance(origin, type) and issubclass(origin, kind)
+
+
 def _pair(inner: tuple[Any, ...], text: str) -> tuple[Any, Any]:
     key, equals, value = text.partition("=")
     (held,) = _alternatives(inner[1])
-    if isinstance(typing.get_origin(held), type) and issubclass(typing.get_origin(held), Sequence):
+    if _is(typing.get_origin(held), Sequence):
         return key.strip(), [name.strip() for name in (value if equals else key).split("+")]
     if not equals:
         raise ValueError
@@ -132,9 +136,9 @@ def _pair(inner: tuple[Any, ...], text: str) -> tuple[Any, Any]:
 
 def _form(annotation: Any) -> str:
     kinds = [typing.get_origin(a) for a in _alternatives(annotation)]
-    if any(isinstance(kind, type) and issubclass(kind, Mapping) for kind in kinds):
+    if any(_is(kind, Mapping) for kind in kinds):
         return "expected name=value, with commas between"
-    if any(isinstance(kind, type) and issubclass(kind, Sequence) for kind in kinds):
+    if any(_is(kind, Sequence) for kind in kinds):
         return "expected values with commas between"
     return "expected one of " + ", ".join(str(a) for a in _alternatives(annotation))
 
@@ -185,8 +189,3 @@ def settings_file(params: Path | None, changes: Sequence[str] = ()) -> SettingsF
         content[name] = (content.get(name) or {}) | {key: yaml.safe_load(text)}
     print(f"settings: {file.path}{', ' * bool(changes)}{', '.join(changes)}")
     return SettingsFile(content, file.path)
-
-
-def told(settings: Any, *keys: str) -> str:
-    """Some settings in one line, as a long command begins."""
-    return ", ".join(f"{key.replace('_', ' ')} {getattr(settings, key)}" for key in keys)
