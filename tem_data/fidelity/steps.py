@@ -65,12 +65,12 @@ def measure_fidelity(
 ) -> dict[str, Any]:
     """Judge and compare generated pairs; write `adherence.csv`, figures, `fidelity.json` and `report.html`.
 
-    Returns what `fidelity.json` holds: `adherence` of real training patches (by
+    Returns what `fidelity.json` holds: `adherence` of as many real training patches (by
     the judge that has not seen them), of the same reconstructed by the
     autoencoder, and of the generated pairs; `reconstruction`, what the
     autoencoder costs; and `pictures`, as `compare_pictures` gives it.
     """
-    folder, chosen = Path(folder), evenly_spaced(len(training), JUDGED_REAL)
+    folder, chosen = Path(folder), evenly_spaced(len(training), min(JUDGED_REAL, len(generated)))
     real = [training[i] for i in chosen]
     images = np.stack([patch.image for patch in real])
     decoded = autoencoder.decode(autoencoder.encode(images), range(len(real)))
