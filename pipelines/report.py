@@ -44,7 +44,7 @@ def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Seq
             masks = [colour_mask(class_mask(p.defects, run.classes, p.shape), run.classes) for p in added]
             rows |= {"requested mask": [(m, ()) for m in masks], "generated": [(p.pixels, ()) for p in added]}
         elif added:
-            rows["copied and pasted"] = [(p.pixels, p.defects) for p in added]
+            rows["painted" if arm == "exp_paint" else "copied and pasted"] = [(p.pixels, p.defects) for p in added]
     tested = [run.tiles.index(tile) for tile in _fullest(run.tiles)]
     rows["test: truth"] = [(run.tiles[i].pixels, run.tiles[i].defects) for i in tested]
     for arm in arms:

@@ -28,6 +28,7 @@ SECTIONS = {
     "detector": "tem_data.detection.settings:DetectorSettings",
     "judges": "tem_data.judges.settings:JudgeSettings",
     "filter": "tem_data.fidelity.settings:FilterSettings",
+    "paint": "tem_data.painting.settings:PaintSettings",
     "evaluate": "tem_data.scoring.evaluation:EvaluationSettings",
     "materials": "tem_data.materials.hardening:Materials",
     "cards": "tem_data.cards.settings:CardSettings",
@@ -37,7 +38,7 @@ WIDTH = 118
 CHOSEN = {
     "import": ("classes", "ignored"),
     "materials": ("size", "barrier_strength"),
-    "study": ("arms", "added", "generated", "filtered", "copy_paste"),
+    "study": ("arms", "added", "models", "generated", "filtered", "painted", "copy_paste"),
 }
 
 
@@ -47,7 +48,7 @@ class LaunchSettings:
 
     default: str = setting("python -m", "Of all stages that are not named below.")
     train_ldm: str = setting("python -m", "Of train_autoencoder and train_ldm.")
-    generate: str = setting("python -m", "Of generate.")
+    generate: str = setting("python -m", "Of generate and paint.")
     train_detector: str = setting("python -m", "Of train_detector and train_judges.")
 
 

@@ -123,7 +123,7 @@ class Targets:
             for annotation in coco_truth([micrograph], self._categories())["annotations"]
         ]
         named = {} if image_id is None else {"image_id": image_id, "file_name": file_name(image_id)}
-        return detectron2_dict(micrograph, self.classes, 0) | {"annotations": annotations} | named
+        return detectron2_dict(micrograph, self.classes) | {"annotations": annotations} | named
 
     def to_torchvision(
         self, row: Mapping[str, Any], image_id: int | None = None

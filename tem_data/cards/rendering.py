@@ -64,12 +64,15 @@ def card_content(results: Path, params: Mapping[str, Any]) -> dict[str, Any]:
         "masks": tables.mask_rows(cells),
         "fidelity": tables.fidelity_rows(cells),
         "textures": tables.texture_rows(cells),
+        "painted_defects": tables.paint_rows(cells),
     }
     return {name: rows and tables.markdown_table(rows) for name, rows in made.items()} | {
         "cells": cells,
         "runs": len(study["runs"]),
         "generated": bool(study["generated"]),
         "filtered": bool(study["filtered"]),
+        "painted": bool(study["painted"]),
+        "models": bool(study["models"]),
         "simulated": params["import"]["source"] == BUILTIN,
         "source": params["import"]["source"],
         "classes": list(params["import"]["classes"]),
@@ -102,7 +105,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _heads(content: Mapping[str, Any], arms: Sequence[str]) -> dict[str, CardData]:
     """The metadata of each card that the study has."""
     heads: dict[str, CardData] = {"dataset": _dataset_head(content)}
-    if content["generated"]:
+    if content["models"]:
         heads["ldm"] = _model_head(content, "diffusers", "image-to-image", ["mask-to-image", "diffusion"])
         results = _ldm_results(content)
         heads["ldm"][INDEX] = eval_results_to_model_index("Mask to micrograph", results)
@@ -125,7 +128,7 @@ def _dataset_head(content: Mapping[str, Any]) -> DatasetCardData:
         size_categories=[tables.size_category(rows)],
         annotations_creators=["machine-generated"] if simulated else None,
         source_datasets=["original"] if simulated else _hub_name(settings.source),
-        tags=[*_tags(content), *(["synthetic"] if content["generated"] else [])],
+        tags=[*_tags(content), *(["synthetic"] if content["models"] else [])],
     )
 
 
@@ -175,7 +178,8 @@ def _ldm_results(content: Mapping[str, Any]) -> list[EvalResult]:
     """How far judges find in generated pictures what was asked for, and how far these are from real patches."""
     result, results = partial(_result, content, task="image-to-image", split="train"), []
     for cell in content["cells"]:
-        runs = cell["fidelity"].values()
+        if not (runs := cell.get("fidelity", {}).values()):
+            continue
         f1 = [run["adherence"]["generated"]["f1_hm"] for run in runs]
         results.append(result(cell, metric="f1", label="F1_HM of judges", values=f1))
         kid = [run["pictures"]["distances"].get("kid", {}).get("generated") for run in runs]

@@ -24,6 +24,7 @@ TRAINED_ON = {
     "exp": "labelled patches alone",
     "exp_gen": "and generated pairs",
     "exp_gen_filtered": "and those of them that pass the filter",
+    "exp_paint": "and the same patches with new defects painted in",
     "exp_copypaste": "and pairs of copied and pasted defects, the control",
 }
 
@@ -41,10 +42,13 @@ def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dic
         of_run = {run: Path(results, "runs", f"{key}-{run}") for run in study["runs"]}
         entry = {"split": cell.split, "size": cell.size, "patches": read_json(folder / "patches.json")}
         entry["runs"] = {run: _metrics(held, study["arms"]) for run, held in of_run.items()}
-        if study["generated"]:
+        if study["models"]:
             entry["autoencoder"] = read_json(folder / "autoencoder.json")
             entry["masks"] = {run: read_json(held / "masks.json") for run, held in of_run.items()}
+        if study["generated"]:
             entry["fidelity"] = {run: read_json(held / "fidelity.json") for run, held in of_run.items()}
+        if study["painted"]:
+            entry["paint"] = {run: read_json(held / "paint.json") for run, held in of_run.items()}
         if study["filtered"]:
             entry["filter"] = {run: read_json(held / "filter.json") for run, held in of_run.items()}
         cells.append(entry)
@@ -172,6 +176,19 @@ def fidelity_rows(cells: Rows) -> list[dict[str, Any]]:
     return rows
 
 
+def paint_rows(cells: Rows) -> list[dict[str, Any]]:
+    """One line for each split, size and class: the share of new defects that judges confirm."""
+    rows = []
+    for cell in cells:
+        runs = list(cell.get("paint", {}).values())
+        for name in runs[0]["defects"] if runs else ():
+            found = [run["defects"][name] for run in runs]
+            row = {"split": cell["split"], "n": cell["size"], "runs": len(runs), "class": name}
+            row["kept"] = spread([of_run["kept"] / of_run["asked"] if of_run["asked"] else None for of_run in found])
+            rows.append(row)
+    return rows
+
+
 def texture_rows(cells: Rows) -> list[dict[str, Any]]:
     """How generated pictures look beside real ones: one line for each quantity, split and size."""
     rows = []
@@ -206,11 +223,13 @@ def markdown_table(rows: Rows) -> str:
 
 
 def published_rows(cells: Rows, micrographs: int) -> int:
-    """How many rows a dataset repository of the study has: micrographs, patches, simulated masks, pairs, those kept."""
+    """How many rows a dataset repository of the study has: of micrographs, patches, masks and all kinds of pairs."""
     patches = sum(counts["patches"] for cell in cells for counts in cell["patches"].values())
     pairs = [run["adherence"]["generated"]["pairs"] for cell in cells for run in cell.get("fidelity", {}).values()]
     kept = [run["pairs"]["kept"] for cell in cells for run in cell.get("filter", {}).values()]
-    return micrographs + patches + 2 * sum(pairs) + sum(kept)
+    painted = [run for cell in cells for run in cell.get("paint", {}).values()]
+    masks = sum(pairs) or sum(run["masks"] for run in painted)
+    return micrographs + patches + masks + sum(pairs) + sum(kept) + sum(run["patches"] for run in painted)
 
 
 def size_category(rows: int) -> str:

@@ -13,7 +13,18 @@ from tem_data.core.files import locked
 
 STEPS = (
     *("init", "import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm"),
-    *("generate", "fidelity", "filter-pairs", "copy-paste", "train-detector", "predict", "score", "agree", "measure"),
+    *(
+        "generate",
+        "paint",
+        "fidelity",
+        "filter-pairs",
+        "copy-paste",
+        "train-detector",
+        "predict",
+        "score",
+        "agree",
+        "measure",
+    ),
     *("publish", "pull", "settings"),
 )
 app = typer.Typer(

@@ -14,6 +14,7 @@ from tem_data.cli.app import app
 from tem_data.cli.options import Texts
 from tem_data.core.errors import TemDataError
 from tem_data.core.settings import PARAMS, SettingsFile
+from tem_data.study.arms import ARMS
 
 if TYPE_CHECKING:
     from tem_data.hub.contents import Contents
@@ -39,7 +40,7 @@ def publish(
     kind: Annotated[Kind, typer.Argument(help="All data of the study, the model of one run, or one of its detectors.")],
     repository: Annotated[str, typer.Argument(help="Name on the Hub, organisation/name.")],
     run: Annotated[str, typer.Option(help="Of a model: split-size-run, as in runs/1-10-1.")] = "",
-    arm: Annotated[str, typer.Option(help="Of a detector: exp, exp_gen, exp_gen_filtered or exp_copypaste.")] = "",
+    arm: Annotated[str, typer.Option(help=f"Of a detector: {', '.join(ARMS)}.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is sent.")] = False,
     public: Annotated[bool, typer.Option("--public", help="Let all see a repository that is made now.")] = False,
     license: Annotated[

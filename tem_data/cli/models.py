@@ -64,6 +64,43 @@ def generate(
     generate_dataset(ldm, masks, out, settings, seed)
 
 
+@app.command()
+def paint(
+    ldm: Annotated[str, typer.Argument(help="Folder, or org/name[@revision], of a latent diffusion model.")],
+    patches: Patches,
+    masks: Annotated[Path, typer.Argument(help="Dataset folder written by `sample-masks`, of the patches' size.")],
+    out: OutFolder,
+    judges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the judges of these PATCHES, trained there if there is none; else for this alone."
+        ),
+    ] = None,
+    params: ParamsOption = None,
+    changes: SetOption = (),
+    seed: Seed = 0,
+) -> None:
+    """Paint new defects into real patches, where these have room (sections paint and generate).
+
+    The pixels around them stay. What no judge finds again is left out (sections
+    judges and detector). Resume an interrupted run by giving the same command
+    again.
+    """
+    from contextlib import nullcontext
+
+    from tem_data.detection.settings import DetectorSettings
+    from tem_data.judges.settings import JudgeSettings
+    from tem_data.judges.steps import judges_for
+    from tem_data.painting.settings import PaintSettings
+    from tem_data.painting.steps import paint_dataset
+
+    file = settings_file(params, changes)
+    settings, solver = file.read(PaintSettings), file.read(GenerationSettings)
+    trained = file.read(JudgeSettings), file.read(DetectorSettings)
+    with nullcontext() if settings.confirm is None else judges_for(patches, judges, out, *trained, seed) as panel:
+        paint_dataset(ldm, patches, masks, out, settings, solver, seed, panel)
+
+
 @app.command("train-detector")
 def train_detector(
     patches: Patches,

@@ -26,7 +26,7 @@ PATIENCE_S = 1.0
 DRAFT_ID = 8
 LEFT_BEHIND = re.compile(rf"\..+\.(lock|old|[0-9a-f]{{{DRAFT_ID}}}\.partial)", re.DOTALL)
 # What decides the result of work that can be half done: trainings and the generation of pictures.
-WORKERS = ("core", "detection", "diffusion", "judges", "training")
+WORKERS = ("core", "detection", "diffusion", "judges", "painting", "patches", "scoring", "training")
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from typing import cast
 import numpy as np
 from pycocotools import mask as rle_ops
 
-RECORDED = ("exp", "builtin")
-ORIGINS = (*RECORDED, "sim", "gen", "copypaste")
+ORIGINS = ("exp", "builtin", "sim", "gen", "paint", "copypaste")
 
 
 @dataclass(frozen=True, eq=False)

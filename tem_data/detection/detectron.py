@@ -17,8 +17,10 @@ UPSTREAM = "pip install --no-build-isolation git+https://github.com/facebookrese
 try:
     from detectron2 import model_zoo
     from detectron2.config import CfgNode, get_cfg
-    from detectron2.modeling import build_model
-    from detectron2.structures import BitMasks, Boxes, Instances
+    from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY, build_model
+    from detectron2.modeling.proposal_generator import RPN
+    from detectron2.modeling.roi_heads import StandardROIHeads
+    from detectron2.structures import BitMasks, Boxes, Instances, pairwise_ioa
     from detectron2.utils.events import EventStorage
     from detectron2.utils.file_io import PathManager
 except ImportError as error:
@@ -30,6 +32,9 @@ except ImportError as error:
 
 __all__ = [
     "INSTALL",
+    "PROPOSAL_GENERATOR_REGISTRY",
+    "ROI_HEADS_REGISTRY",
+    "RPN",
     "UPSTREAM",
     "BitMasks",
     "Boxes",
@@ -37,7 +42,9 @@ __all__ = [
     "EventStorage",
     "Instances",
     "PathManager",
+    "StandardROIHeads",
     "build_model",
     "get_cfg",
     "model_zoo",
+    "pairwise_ioa",
 ]

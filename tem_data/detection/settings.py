@@ -49,6 +49,16 @@ class DetectorSettings(LoopSettings):
         "one_cycle", "one_cycle, or constant after a warm-up of 1,000 iterations, as in the published code."
     )
 
+    brightness: float = setting(20.0, "Grey levels by which a patch is made lighter or darker, at most.", ge=0)
+    contrast: float = setting(0.2, "Share by which its contrast is raised or lowered, at most.", ge=0)
+    blur: float = setting(1.0, "Gaussian blur of every second patch, px, at most.", ge=0)
+    noise: float = setting(5.0, "Noise on every second patch, grey levels, at most.", ge=0)
+    scale: float = setting(1.25, "Factor by which a batch is made larger or smaller, at most.", ge=1)
+    pairs_share: float | None = setting(
+        None, "Share of added pairs in the batches; null: their share among all patches.", gt=0, lt=1
+    )
+    real_last: float = setting(0.0, "Share of the iterations, the last ones, without added pairs.", ge=0, lt=1)
+
     @property
     def overrides(self) -> dict[str, Any]:
         """What differs from detectron2's configuration of R50-FPN 3x."""

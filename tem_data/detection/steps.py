@@ -24,11 +24,11 @@ def train_detector_on(
     """
     folders = [patches, *([] if pairs is None else [pairs])]
     classes = common_classes(folders).names
-    items = [patch for folder in folders for patch in read_rows(folder, "train")]
+    training, *added = (read_rows(folder, "train") for folder in folders)
     steps = f"{settings.iterations} iterations of {settings.batch_size}"
-    print(f"Mask R-CNN {settings.network}: {steps} of {len(items)} patches")
+    print(f"Mask R-CNN {settings.network}: {steps} of {len(training)} patches, {sum(map(len, added))} pairs added")
     with work_folder(out, [settings, seed], *folders) as work:
-        detector, history = train_detector(items, classes, settings, seed, work)
+        detector, history = train_detector(training, classes, settings, seed, work, *added)
         if is_main_process():
             save_detector(detector, out)
     print(f"{out}: a detector of {', '.join(classes)}")

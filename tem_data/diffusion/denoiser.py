@@ -17,7 +17,14 @@ from torch import nn
 
 from tem_data.core.errors import SettingError
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, Conditioning, ImageMaskPairs, mask_condition, pixel_size_code
+from tem_data.diffusion.conditioning import (
+    NO_MASK,
+    Conditioning,
+    ImageMaskPairs,
+    condition_channels,
+    mask_condition,
+    pixel_size_code,
+)
 from tem_data.diffusion.settings import LDMSettings
 from tem_data.training.averaged import evenly_spaced, fit_averaged
 from tem_data.training.checkpoints import History
@@ -52,9 +59,9 @@ class MaskDenoiser(ModelMixin, ConfigMixin):
         pixel_size: bool = False,
     ):
         super().__init__()
-        condition_channels = 4 * (n_classes + 1)
+        channels = condition_channels(n_classes)
         self.unet = UNet2DModel(
-            in_channels=latent_channels + condition_channels,
+            in_channels=latent_channels + channels,
             out_channels=latent_channels,
             block_out_channels=tuple(block_out_channels),
             layers_per_block=layers_per_block,
@@ -67,7 +74,7 @@ class MaskDenoiser(ModelMixin, ConfigMixin):
             self.unet.class_embedding.register_forward_pre_hook(_in_dtype_of_weights)
         self.pyramid = nn.ModuleList()
         if conditioning == "spade":
-            self.pyramid = _pyramid(condition_channels, len(block_out_channels))
+            self.pyramid = _pyramid(channels, len(block_out_channels))
             for layer in [module for module in self.unet.modules() if isinstance(module, ResnetBlock2D)]:
                 layer.norm1, layer.norm2 = SpatialNorm(layer.norm1), SpatialNorm(layer.norm2)
 

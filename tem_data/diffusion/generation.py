@@ -15,16 +15,17 @@ from tqdm.auto import tqdm
 
 from tem_data.core.errors import TemDataError
 from tem_data.diffusion.conditioning import Conditioning
-from tem_data.diffusion.pipeline import MaskToMicrographPipeline
+from tem_data.diffusion.pipeline import KnownPictures, MaskToMicrographPipeline
 from tem_data.diffusion.settings import GenerationSettings
 
 
 class GenerationRequest(NamedTuple):
-    """One picture to paint: `item` is whatever the caller needs, `asked` an Asked without its first axis."""
+    """One picture to paint, without the first axis; `item` is whatever the caller needs, `known` what it is part of."""
 
     item: Any
     conditioning: Conditioning
     seed: int
+    known: KnownPictures | None = None
 
 
 # An image follows from its seed alone: no scheduler that draws noise of its own.
@@ -40,9 +41,9 @@ def generate(
     name: str = "train",
     total: int | None = None,
 ) -> list[Path]:
-    """Paint a micrograph for each order and write `folder/{name}-00000.parquet`, `-00001`, …
+    """Paint a micrograph for each request and write `folder/{name}-00000.parquet`, `-00001`, …
 
-    `orders` must be the same each time. `write_shard(path, items, images)` gets
+    `requests` must be the same each time. `write_shard(path, items, images)` gets
     their items and the images (n, H, W) uint8, and must move a whole file into
     place. A shard whose file is there is skipped, so that a run
     after `kill -9` ends with the same bytes as one without; processes of
@@ -60,7 +61,7 @@ def generate(
             if paths[-1].exists() or number % accelerator.num_processes != accelerator.process_index:
                 bar.update(len(shard))
                 continue
-            items, conditioning, seeds = zip(*shard, strict=True)
+            items, conditioning, seeds, known = zip(*shard, strict=True)
             images = pipeline.paint(
                 _stacked(conditioning, paths[-1]),
                 seeds,
@@ -68,6 +69,7 @@ def generate(
                 settings.guidance_scale,
                 settings.batch_size,
                 bar.update,
+                None if known[0] is None else KnownPictures(*map(np.stack, zip(*known, strict=True))),
             )
             write_shard(paths[-1], list(items), images)
     accelerator.wait_for_everyone()

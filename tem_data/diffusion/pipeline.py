@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from accelerate.utils.memory import release_memory, should_reduce_batch_size
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin
+from torch.nn import functional as F
 
 from tem_data.core.errors import TemDataError
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, Conditioning, instance_edges, mask_condition
+from tem_data.diffusion.conditioning import NO_MASK, Conditioning, instance_edges, mask_condition, unknown_class
 from tem_data.diffusion.denoiser import MaskDenoiser, noise_scheduler
 from tem_data.diffusion.grain import Grain
 
@@ -19,6 +21,20 @@ from tem_data.diffusion.grain import Grain
 BATCH_PIXELS = {"cpu": 16 * 256**2, "cuda": 256 * 256**2}
 # Times, of 1,000, at which guidance begins (Kynkäänniemi et al. 2024); earlier it would shift the picture's grey level.
 GUIDED_FROM = 800
+
+
+# Latent pixels by which a region is grown: a defect shows in the latents beside its own.
+GROWN = 1
+
+
+class KnownPictures(NamedTuple):
+    """Pictures (N, H, W) uint8, and the regions (N, H, W) bool of each that are painted anew."""
+
+    images: np.ndarray
+    regions: np.ndarray
+
+    def take(self, chosen: np.ndarray | slice) -> KnownPictures:
+        return KnownPictures(self.images[chosen], self.regions[chosen])
 
 
 class MaskToMicrographPipeline(DiffusionPipeline):
@@ -133,18 +149,25 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         guidance_scale: float = 1.5,
         batch_size: int | None = None,
         callback: Callable[[int], None] | None = None,
+        known: KnownPictures | None = None,
     ) -> np.ndarray:
-        """As a call, of what is `asked` in full; an unknown pixel size is that of the training patches."""
+        """As a call, of a Conditioning; an unknown pixel size is that of the training patches.
+
+        With `known`, pictures are painted inside its regions only: the latents
+        outside are those of its images, and what is painted fits them.
+        """
         masks = self._checked(conditioning.masks)
-        known = np.where(np.isfinite(conditioning.nm_per_px), conditioning.nm_per_px, self.config.nm_per_px or np.nan)
-        conditioning = conditioning._replace(nm_per_px=known.astype(np.float32))
+        sizes = np.where(np.isfinite(conditioning.nm_per_px), conditioning.nm_per_px, self.config.nm_per_px or np.nan)
+        conditioning = conditioning._replace(nm_per_px=sizes.astype(np.float32))
         size = batch_size or max(1, BATCH_PIXELS.get(self.unet.device.type, 0) // max(1, masks[0].size))
         images, done = np.empty(masks.shape, np.uint8), 0
         with self.progress_bar(total=len(masks)) as bar:
             while done < len(masks):
                 batch = slice(done, done + size)
                 try:
-                    painted = self._paint(conditioning.take(batch), seeds[batch], num_inference_steps, guidance_scale)
+                    kept = None if known is None else self._outside(known.take(batch))
+                    solved = num_inference_steps, guidance_scale
+                    painted = self._paint(conditioning.take(batch), seeds[batch], *solved, kept)
                 except RuntimeError as error:
                     if size == 1 or not should_reduce_batch_size(error):
                         raise
@@ -166,6 +189,9 @@ class MaskToMicrographPipeline(DiffusionPipeline):
             raise TemDataError(
                 f"{len(masks)} masks but {seeds} seeds and {len(sizes)} pixel sizes; give one of each for each mask"
             )
+        classes = len(self.config.class_names)
+        if (highest := int(np.max(masks, initial=0))) > classes:
+            raise unknown_class(highest, classes)
         known = np.array([size or np.nan for size in sizes], np.float32)
         return Conditioning(masks, instance_edges(masks if instances is None else instances), known)
 
@@ -180,7 +206,21 @@ class MaskToMicrographPipeline(DiffusionPipeline):
             )
         return masks
 
-    def _paint(self, conditioning: Conditioning, seeds: Sequence[int], steps: int, guidance_scale: float) -> np.ndarray:
+    def _outside(self, known: KnownPictures) -> _Outside:
+        device, autoencoder = self.unet.device, self.autoencoder
+        latents = autoencoder.encode(known.images).to(device)
+        regions = torch.from_numpy(np.ascontiguousarray(known.regions)).to(device)[:, None].float()
+        inside = F.max_pool2d(regions, autoencoder.factor)
+        return _Outside(latents, F.max_pool2d(inside, 2 * GROWN + 1, stride=1, padding=GROWN))
+
+    def _paint(
+        self,
+        conditioning: Conditioning,
+        seeds: Sequence[int],
+        steps: int,
+        guidance_scale: float,
+        outside: _Outside | None = None,
+    ) -> np.ndarray:
         device, dtype, autoencoder = self.unet.device, self.unet.dtype, self.autoencoder
         classes = len(self.config.class_names)
         condition = mask_condition(conditioning.masks, conditioning.edges, classes, autoencoder.factor, device).to(
@@ -192,11 +232,20 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         if hasattr(self.scheduler, "set_begin_index"):  # many steps begin with several of one rounded time
             self.scheduler.set_begin_index(0)
         latents = latents * self.scheduler.init_noise_sigma
-        for time in self.scheduler.timesteps:
+        for number, time in enumerate(self.scheduler.timesteps):
             scaled = self.scheduler.scale_model_input(latents, time).to(dtype)
-            velocity = self._velocity(scaled, time, condition, sizes, guidance_scale)
-            latents = self.scheduler.step(velocity.float(), time, latents).prev_sample
+            velocity = self._velocity(scaled, time, condition, sizes, guidance_scale).float()
+            if outside is not None:
+                velocity = outside.velocity(velocity, latents, *self._signal_and_noise(number))
+            latents = self.scheduler.step(velocity, time, latents).prev_sample
         return autoencoder.decode(latents, seeds)
+
+    def _signal_and_noise(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the solver's step `number` takes the latents for: their standard deviations of picture and noise."""
+        if isinstance(self.scheduler, DPMSolverMultistepScheduler):
+            return self.scheduler._sigma_to_alpha_sigma_t(self.scheduler.sigmas[number])
+        kept = self.scheduler.alphas_cumprod[self.scheduler.timesteps[number].cpu()]
+        return kept.sqrt(), (1 - kept).sqrt()
 
     def _velocity(
         self,
@@ -211,6 +260,20 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         both = torch.cat([condition, torch.full_like(condition, NO_MASK)])
         guided, free = self.unet(latents.repeat(2, 1, 1, 1), time, both, sizes.repeat(2)).chunk(2)
         return free + guidance_scale * (guided - free)
+
+
+class _Outside(NamedTuple):
+    """The latents of pictures that are kept, (N, C, h, w), and where they are not, (N, 1, h, w) in [0, 1]."""
+
+    latents: torch.Tensor
+    inside: torch.Tensor
+
+    def velocity(
+        self, velocity: torch.Tensor, noisy: torch.Tensor, signal: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        """Outside that with which any solver ends in the known latents: from x = αx₀ + σε, v = αε − σx₀."""
+        known = (signal * noisy - self.latents) / noise
+        return self.inside * velocity + (1 - self.inside) * known
 
 
 def _noise(seeds: Sequence[int], shape: tuple[int, ...]) -> torch.Tensor:

@@ -49,10 +49,12 @@ def read_pairs(patches: Folder, split: str) -> ImageMaskPairs:
 
 
 def conditioning_of(patch: Micrograph, names: Sequence[str]) -> Conditioning:
-    """What the denoiser is told of a patch, without the first axis; of its defects those that are not to be ignored."""
-    shown = [defect for defect in patch.defects if not defect.ignore]
-    edges = instance_edges(instance_map(shown, patch.shape))
-    return Conditioning(class_mask(shown, names, patch.shape), edges, np.array(patch.nm_per_px or np.nan, np.float32))
+    """What the denoiser is told of a patch, without the first axis; ignored defects as such, under all others."""
+    masks = class_mask([d for d in patch.defects if not d.ignore], names, patch.shape)
+    ignored = instance_map([d for d in patch.defects if d.ignore], patch.shape) > 0
+    masks[ignored & (masks == 0)] = len(names) + 1
+    edges = instance_edges(instance_map(patch.defects, patch.shape))
+    return Conditioning(masks, edges, np.array(patch.nm_per_px or np.nan, np.float32))
 
 
 def train_autoencoder_on(patches: Folder, out: Folder, settings: AutoencoderSettings, seed: int) -> None:
@@ -141,19 +143,8 @@ def generate_pairs(ldm: Folder, masks: Folder, settings: GenerationSettings, see
     """
     classes = read_classes(masks)
     pipeline, checkpoint = load_pipeline(ldm)
-    # in the model's order, which may be another than that of the masks
-    names = tuple(pipeline.config.class_names) or classes.names
-    if unknown := [name for name in classes.names if name not in names]:
-        raise TemDataError(
-            f"{masks}: {', '.join(unknown)} is none of the classes {list(names)} that {ldm} paints; sample masks with "
-            "the classes that it was trained on"
-        )
-    made_by: dict[str, Any] = {
-        "origin": "gen",
-        "checkpoint": checkpoint,
-        "guidance_scale": settings.guidance_scale,
-        "num_inference_steps": settings.num_inference_steps,
-    }
+    names = painted_classes(pipeline, ldm, masks)
+    origin = made_by("gen", checkpoint, settings)
 
     def requests() -> Iterator[GenerationRequest]:
         for number, mask in enumerate(read_dataset(masks)):
@@ -162,10 +153,31 @@ def generate_pairs(ldm: Folder, masks: Folder, settings: GenerationSettings, see
 
     def write(path: Path, drawn: Sequence[Micrograph], images: np.ndarray) -> None:
         write_shard(
-            path, [replace(mask, image=image, **made_by) for mask, image in zip(drawn, images, strict=True)], classes
+            path, [replace(mask, image=image, **origin) for mask, image in zip(drawn, images, strict=True)], classes
         )
 
     generate(pipeline, requests(), write, Path(folder, "data"), settings, total=count_rows(masks))
     if is_main_process():
         write_readme(folder, classes, f"Generated pairs (GEN) of checkpoint {checkpoint}.")
     PartialState().wait_for_everyone()
+
+
+def painted_classes(pipeline: MaskToMicrographPipeline, ldm: Folder, masks: Folder) -> tuple[str, ...]:
+    """The classes that the model `ldm` paints, in its order, which may be another than that of the masks.
+
+    Raises TemDataError where the masks show classes that it does not know.
+    """
+    known = read_classes(masks).names
+    names = tuple(pipeline.config.class_names) or known
+    if unknown := [name for name in known if name not in names]:
+        raise TemDataError(
+            f"{masks}: {', '.join(unknown)} is none of the classes {list(names)} that {ldm} paints; sample masks with "
+            "the classes that it was trained on"
+        )
+    return names
+
+
+def made_by(origin: str, checkpoint: str, settings: GenerationSettings) -> dict[str, Any]:
+    """The fields of a Micrograph that say how it was painted."""
+    solver = dict(guidance_scale=settings.guidance_scale, num_inference_steps=settings.num_inference_steps)
+    return {"origin": origin, "checkpoint": checkpoint, **solver}

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.detection.prediction import predict_patches
-from tem_data.judges.judges import Judge
+from tem_data.judges.judges import Judge, fresh_pairs
 from tem_data.scoring import Counts, Rule, Scores, best, count_images, score_images
 from tem_data.scoring.evaluation import compare_tiles
 from tem_data.scoring.scores import scores_of, total
@@ -111,33 +111,19 @@ def judge(panel: Panel, pairs: Sequence[Micrograph]) -> Adherence:
     Defects marked `ignore` count as the panel's rule says. Raises TemDataError
     where there is no pair, and for a pair without a picture or whose scene every judge has seen.
     """
-    scenes = _checked_scenes(panel, pairs)
     counts: list[dict[int, Counts]] = []
-    for member, threshold in zip(panel.judges, panel.thresholds, strict=True):
-        numbers = [i for i, scene in enumerate(scenes) if scene not in member.seen]
+    for member, threshold, numbers in zip(
+        panel.judges, panel.thresholds, fresh_pairs(panel.judges, pairs), strict=True
+    ):
         fresh = [pairs[i] for i in numbers]
         images = compare_tiles(fresh, _found(member, fresh), panel.classes, panel.rule)
         of_images = count_images(images, len(panel.classes), panel.rule, threshold)
         counts.append({i: of_images[str(place)] for place, i in enumerate(numbers)})
-    return _adherence(panel, scenes, counts)
-
-
-def _checked_scenes(panel: Panel, pairs: Sequence[Micrograph]) -> list[str]:
-    if not pairs:
-        raise TemDataError("there is no pair to judge; generate some")
-    for number, pair in enumerate(pairs):
-        if pair.image is None:
-            raise TemDataError(f"pair {number} ({pair.micrograph_id}) has no picture; generate it before it is judged")
-        if all(pair.scene_name in member.seen for member in panel.judges):
-            raise TemDataError(
-                f"pair {number} is of {pair.scene_name!r}, which every judge has seen; "
-                "train the judges on these patches"
-            )
-    return [pair.scene_name for pair in pairs]
+    return _adherence(panel, [pair.scene_name for pair in pairs], counts)
 
 
 def _found(member: Judge, patches: Sequence[Micrograph]) -> list[tuple[Defect, ...]]:
-    return predict_patches(member.detector, [cast(np.ndarray, p.image) for p in patches])
+    return predict_patches(member.detector, [patch.pixels for patch in patches])
 
 
 def _adherence(panel: Panel, scenes: Sequence[str], counts: Sequence[Mapping[int, Counts]]) -> Adherence:

@@ -99,11 +99,14 @@ def dataset_contents(project: str | os.PathLike, params: Mapping[str, Any]) -> C
             roles = members(table, cell.split, cell.size)
             configs.append(_named(f"experimental-{name_of(cell.size, cell.split)}", roles, shard_of))
             configs.append(_patches(contents, project, cell))
-        if study.generated:
+        if study.models:
             masks.append(_masks(contents, project, cell))
+        if study.generated:
             configs.append(_synthetic(contents, project, cell, "exp_gen", f"synthetic-{name}"))
         if study.filtered:
             configs.append(_synthetic(contents, project, cell, "exp_gen_filtered", f"synthetic-{name}-filtered"))
+        if study.painted:
+            configs.append(_synthetic(contents, project, cell, "exp_paint", f"synthetic-{name}-painted"))
     if masks:
         configs.append({"config_name": "simulated-masks", "data_files": masks})
     classes = read_classes(project / MICROGRAPHS)

@@ -107,3 +107,21 @@ def load_judges(folder: str | os.PathLike) -> list[Judge]:
     if not folders:
         raise TemDataError(f"{folder}: expected the judges that the stage train_judges writes; run it")
     return [Judge(load_detector(p), frozenset(read_json(p / "scenes.json"))) for p in folders]
+
+
+def fresh_pairs(judges: Sequence[Judge], pairs: Sequence[Micrograph]) -> list[list[int]]:
+    """For each judge the numbers of the pairs whose scene it has not seen.
+
+    Raises TemDataError where there is no pair, and for a pair without a picture or whose scene every judge has seen.
+    """
+    if not pairs:
+        raise TemDataError("there is no pair to judge; generate some")
+    for number, pair in enumerate(pairs):
+        if pair.image is None:
+            raise TemDataError(f"pair {number} ({pair.micrograph_id}) has no picture; generate it before it is judged")
+        if all(pair.scene_name in member.seen for member in judges):
+            raise TemDataError(
+                f"pair {number} is of {pair.scene_name!r}, which every judge has seen; "
+                "train the judges on these patches"
+            )
+    return [[i for i, pair in enumerate(pairs) if pair.scene_name not in member.seen] for member in judges]

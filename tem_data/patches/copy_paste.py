@@ -19,15 +19,11 @@ from pycocotools import mask as rle_ops
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph, symmetric
+from tem_data.patches.blending import TOGETHER, blend_weight, remoteness, same_scale
 from tem_data.patches.cutting import SYMMETRIES
 
-REACH = 0.4  # strain contrast reaches beyond a label, in parts of the square root of its area,
-REACH_PX = (4.0, 16.0)  # within these limits
-CORE = 0.25  # so much of the reach is taken from the donor as it is; over the rest the donor fades out
-TOGETHER = 0.75  # defects whose reaches meet at this part are pasted together, or one would show without its label
 BACKGROUND_SIGMA_PX = 24.0
 BACKGROUND_PRIOR = 0.02
-SCALE_TOLERANCE = 0.1
 COINCIDENT_IOU = 0.5
 TRIES = 20
 
@@ -58,7 +54,7 @@ def pasteable(donor: Micrograph) -> list[list[Defect]]:
 
     A group with an ignored defect is left out: it would show what is not labelled.
     """
-    near = _remoteness(donor.defects, donor.shape) <= TOGETHER
+    near = remoteness(donor.defects, donor.shape) <= TOGETHER
     number = cv2.connectedComponents(near.astype(np.uint8), connectivity=8)[1]
     groups: dict[int, list[Defect]] = {}
     for defect in donor.defects:
@@ -76,9 +72,9 @@ def paste_defects(background: Micrograph, donor: Micrograph, defects: Sequence[D
     background × (donor / donor's local background).
     """
     contrast = donor.image / local_background(donor)
-    own = _weight(background.defects, background.shape)
+    own = blend_weight(background.defects, background.shape)
     below = own * background.image + (1 - own) * local_background(background)
-    weight = _weight(defects, donor.shape)
+    weight = blend_weight(defects, donor.shape)
     image = (1 - weight) * background.image + weight * below * contrast
     return replace(
         background,
@@ -94,7 +90,7 @@ def local_background(patch: Micrograph) -> np.ndarray:
     A Gaussian mean over the pixels that no defect reaches (normalised
     convolution), drawn to their median where there are few of them near.
     """
-    free = _remoteness(patch.defects, patch.shape) >= 1
+    free = remoteness(patch.defects, patch.shape) >= 1
     image = patch.pixels
     usual = float(np.median(image[free] if free.any() else image))
     share, grey = (
@@ -139,39 +135,13 @@ def _donors(patches: Sequence[Micrograph]) -> dict[str, np.ndarray]:
             giving.setdefault(patch.micrograph_id, []).append(i)
 
     def of(name: str) -> np.ndarray:
-        others = [g for g in giving if g != name and _same_scale(scale[g], scale[name])]
+        others = [g for g in giving if g != name and same_scale(scale[g], scale[name])]
         return np.array([i for g in others or [name] for i in giving.get(g, ())], int)
 
     return {name: of(name) for name in scale}
-
-
-def _same_scale(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return max(a, b) <= (1 + SCALE_TOLERANCE) * min(a, b)
 
 
 def _coincide(group: Sequence[Defect], background: Micrograph) -> bool:
     """Whether a defect lies so much on one of the background that nobody would label two."""
     pasted, present = ([d.rle(*background.shape) for d in defects] for defects in (group, background.defects))
     return bool(np.any(np.asarray(rle_ops.iou(pasted, present, [0] * len(present))) > COINCIDENT_IOU))
-
-
-def _remoteness(defects: Sequence[Defect], shape: tuple[int, int]) -> np.ndarray:
-    """How far each pixel lies from the defects, in units of their reach: 0 in a defect, 1 where none reaches."""
-    remoteness = np.ones(shape, np.float32)
-    for defect in defects:
-        reach = float(np.clip(REACH * np.sqrt(defect.area), *REACH_PX))
-        x, y, w, h = defect.bbox
-        left, top = max(0, x - int(reach) - 1), max(0, y - int(reach) - 1)
-        around = remoteness[top : y + h + int(reach) + 1, left : x + w + int(reach) + 1]
-        outside = np.ones(around.shape, np.uint8)
-        outside[y - top : y - top + h, x - left : x - left + w][defect.mask] = 0
-        np.minimum(around, cv2.distanceTransform(outside, cv2.DIST_L2, 5) / reach, out=around)
-    return remoteness
-
-
-def _weight(defects: Sequence[Defect], shape: tuple[int, int]) -> np.ndarray:
-    """1 in the defects and close to them, from there falling smoothly to 0 where they reach no more."""
-    fading = np.clip((_remoteness(defects, shape) - CORE) / (1 - CORE), 0, 1)
-    return 0.5 * (1 + np.cos(np.pi * fading))

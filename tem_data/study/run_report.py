@@ -88,7 +88,7 @@ def read_run_report(
         },
         defects=defects,
         micrographs=micrographs,
-        generated=_generated(Path(results), Path(folder)) if "exp_gen" in arms else (),
+        generated=_generated(Path(results), Path(folder)) if {"exp_gen", "exp_paint"} & {*arms} else (),
     )
 
 

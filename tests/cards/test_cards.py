@@ -61,6 +61,7 @@ ALTERED = [
     ("runs/{cell}/fidelity.json", ("pictures", "contrast", "dot", "inside", "ratio"), ("dataset", "ldm")),
     ("runs/{cell}/filter.json", ("pairs", "kept"), ("dataset", "ldm")),
     ("runs/{cell}/masks.json", ("classifier", "auc"), ("dataset",)),
+    ("runs/{cell}/paint.json", ("defects", "dot", "kept"), ("dataset", "ldm")),
     ("cells/{split_size}/patches.json", ("test", "defects", "loop"), ("dataset",)),
     ("cells/{split_size}/autoencoder.json", ("validation_psnr_db",), ("ldm",)),
     ("import.json", ("scenes",), ("dataset",)),
@@ -106,7 +107,7 @@ def test_scores_stand_where_they_belong(studies):
     study, head = params["study"], ModelCard(cards["detector.md"]).data
     labels = {v: k for k, v in ARMS.items()}
     rows = table_of(cards["detector.md"], "arm", "F1_detect", "best on test")
-    assert len(rows) == 2 * 2 * 4 and len(head.eval_results) == len(rows) * 3
+    assert len(rows) == 2 * 2 * len(ARMS) and len(head.eval_results) == len(rows) * 3
     for row in rows:
         runs = [
             read_json(results / f"runs/{row['split']}-{row['n']}-{run}/{labels[row['arm']]}/metrics.json")
@@ -215,7 +216,8 @@ def test_what_only_the_owner_knows_is_said_as_given_and_else_called_unknown(tmp_
 
 def test_a_study_without_generated_pairs_has_no_card_of_them(tmp_path):
     params = draw_study(tmp_path, 1)
-    params["study"] |= {"arms": ["exp"], "added": [], "generated": [], "filtered": [], "copy_paste": []}
+    params["study"] |= {"arms": ["exp"], "added": [], "models": [], "generated": []}
+    params["study"] |= {"filtered": [], "painted": [], "copy_paste": []}
     (tmp_path / "study/gains.csv").write_text("split,size,arm,score\n")
     cards = render(tmp_path, params)
     assert set(cards) == {"dataset.md", "detector.md"}
@@ -252,7 +254,7 @@ def test_what_small_data_cannot_tell_is_left_open(tmp_path):
     assert textures["distance of grey levels"]["other micrographs"] == "–"
     assert textures["contrast dot over that of real ones"]["generated"] == "–"
     scores = [r for r in table_of(cards["detector.md"], "AP") if _is_first(r, study)]
-    assert [row["AP"] == "–" for row in scores] == [True, False, False, False]
+    assert [row["AP"] == "–" for row in scores] == [True] + [False] * (len(ARMS) - 1)
     assert len([r for r in ModelCard(cards["ldm.md"]).data.eval_results if r.metric_type == "kid"]) == 3
 
 

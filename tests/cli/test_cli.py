@@ -20,10 +20,10 @@ from tem_data.core.schema import Classes, read_classes, read_dataset, write_data
 from tem_data.detection.model import Detector
 from tem_data.fidelity import adherence
 from tem_data.fidelity import steps as measuring
-from tem_data.judges import judges
+from tem_data.judges import confirming, judges
 from tem_data.simulation import steps as simulation
 from tests.helpers.processes import OF_THIS_CHECKOUT, ROOT
-from tests.helpers.toy_ldm import untrained
+from tests.helpers.toy_ldm import mask_micrographs, toy, untrained
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
 FAR = [[30, 30, 40, 30, 40, 40, 30, 40]]
@@ -71,6 +71,7 @@ HELP = {
     "sample-masks": "new multi-class masks",
     "train-ldm": "latent diffusion",
     "generate": "Paint a micrograph on every mask",
+    "paint": "Paint new defects into real patches",
     "fidelity": "do they show their masks",
     "filter-pairs": "worse than all but the worst real patches",
     "train-detector": "Train Mask R-CNN",
@@ -266,6 +267,27 @@ def judged(run, monkeypatch):
     monkeypatch.setattr(measuring, "detector_features", lambda _, images: images[:, ::8, 3].astype(float))
     monkeypatch.setattr(measuring, "_draw", lambda *_: None)
     return trained
+
+
+def test_defects_are_painted_into_patches_and_confirmed(run, judged, monkeypatch):
+    patches = [replace(p, image=image) for p, image in zip(mask_micrographs(4), toy(4, 3).images, strict=True)]
+    write_dataset("squares", {"train": [replace(p, defects=()) for p in patches]}, Classes(("square",)))
+    write_dataset("masks", {"train": [replace(p, image=None) for p in patches]}, Classes(("square",)))
+    Path("params.yaml").write_text("{paint: {share: 1.0}, generate: {num_inference_steps: 2}, judges: {iterations: 7}}")
+    words = ("paint", "ldm", "squares", "masks", "-o", "painted")
+    assert "kept 4 of 4 square" in run(*words, "--set", "paint.confirm=null")
+    assert {p.origin for p in read_dataset("painted", "train")} == {"paint"} and not judged
+
+    labelled = [replace(p, defects=p.defects) for p in patches]
+    write_dataset("squares", {"train": labelled}, Classes(("square",)))
+    detector = Detector(None, SimpleNamespace(), ("square",))
+    monkeypatch.setattr(judges, "load_detector", lambda folder: detector)
+    monkeypatch.setattr(confirming, "predict_patches", lambda detector, images, progress: [()] * len(images))
+    printed = run(*words[:-1], "judged", "--judges", "judges")
+    assert judged == [7, 7] and re.search(r"kept 0 of \d square", printed) and Path("judges/1/scenes.json").is_file()
+    for painted in read_dataset("judged", "train"):
+        original = next(p for p in labelled if p.micrograph_id == painted.micrograph_id)
+        assert np.array_equal(painted.image, original.image) and len(painted.defects) == len(original.defects)
 
 
 FIDELITY = ("fidelity", "patches", "pairs", "--ldm", "ldm")

@@ -13,7 +13,8 @@ import pytest
 import torch
 from detectron2.layers import FrozenBatchNorm2d
 from detectron2.model_zoo.model_zoo import _ModelZooUrls
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,7 +26,9 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph, defect_from_mask
 from tem_data.core.settings import read_section
 from tem_data.detection import training
+from tem_data.detection.augmentation import Look, draw_look, draw_side
 from tem_data.detection.folders import predict_folder
+from tem_data.detection.ignoring import IGNORED, ignoring
 from tem_data.detection.model import (
     BASE,
     Detector,
@@ -58,7 +61,8 @@ TINY = {
     "INPUT.MIN_SIZE_TRAIN": [0],
     "INPUT.MIN_SIZE_TEST": 0,
 }
-SHORT = DetectorSettings(network="r50", iterations=6, batch_size=2, checkpointing_steps=2, config=TINY)
+PLAIN = dict(brightness=0, contrast=0, blur=0, noise=0, scale=1)
+SHORT = DetectorSettings(network="r50", iterations=6, batch_size=2, checkpointing_steps=2, config=TINY, **PLAIN)
 PRETRAINED = replace(SHORT, weights="given below")
 
 
@@ -78,8 +82,8 @@ def toy(count: int, seed: int) -> list[Micrograph]:
     return patches
 
 
-def train(patches, folder, chosen=SHORT, seed=0):
-    return train_detector(patches, CLASSES, chosen, seed, folder)
+def train(patches, folder, chosen=SHORT, seed=0, pairs=()):
+    return train_detector(patches, CLASSES, chosen, seed, folder, pairs)
 
 
 def weights_of(detector):
@@ -119,17 +123,18 @@ def test_squares_are_learnt(trained):
 def test_a_killed_training_ends_in_the_same_weights(tmp_path, monkeypatch):
     patches, asked = toy(5, 0), []
 
-    def indices(count, batch_size, seed, step):
-        asked.append(step)
+    def indices(*given):
+        asked.append(given[-1])
         if len(asked) == 6:
             raise KeyboardInterrupt
-        return batch_indices(count, batch_size, seed, step)
+        return batch_indices(*given)
 
-    whole, history = train(patches, tmp_path / "whole")
+    chosen = replace(SHORT, brightness=20, contrast=0.2, blur=1, noise=5, scale=1.3)
+    whole, history = train(patches, tmp_path / "whole", chosen)
     monkeypatch.setattr(training, "batch_indices", indices)
     with pytest.raises(KeyboardInterrupt):
-        train(patches, tmp_path / "killed")
-    resumed, resumed_history = train(patches, tmp_path / "killed")
+        train(patches, tmp_path / "killed", chosen)
+    resumed, resumed_history = train(patches, tmp_path / "killed", chosen)
     assert asked == [0, 1, 2, 3, 4, 5, 4, 5]
     assert weights_of(resumed) == weights_of(whole) and resumed_history == history
     assert weights_of(resumed) != weights_of(new_detector(whole.cfg, CLASSES, None, 0))
@@ -148,8 +153,8 @@ def test_generated_patches_do_not_change_how_grey_levels_are_normalised(tmp_path
     patch, once = toy(1, 0)[0], replace(SHORT, iterations=1, batch_size=1)
     generated = replace(patch, image=patch.image // 2, origin="gen")
     means = [
-        train(patches, tmp_path / str(number), once)[0].cfg.MODEL.PIXEL_MEAN[0]
-        for number, patches in enumerate([[patch], [patch, generated], [generated]])
+        train(patches, tmp_path / str(number), once, pairs=pairs)[0].cfg.MODEL.PIXEL_MEAN[0]
+        for number, (patches, pairs) in enumerate([([patch], []), ([patch], [generated]), ([generated], [])])
     ]
     assert means[0] == means[1] == patch.image.ravel()[::16].mean() and means[2] < means[0]
 
@@ -167,9 +172,77 @@ def test_a_training_that_diverges_is_stopped(tmp_path):
 
 
 def test_every_epoch_takes_every_patch_once():
-    taken = [i for step in range(10) for i in batch_indices(20, 4, 7, step)]
+    four = replace(SHORT, batch_size=4)
+    taken = [i for step in range(10) for i in batch_indices(20, 0, four, 7, step)]
     assert sorted(taken[:20]) == sorted(taken[20:]) == list(range(20)) and taken[:20] != taken[20:]
-    assert taken[8:12] == batch_indices(20, 4, 7, 2) and taken[8:12] != batch_indices(20, 4, 8, 2)
+    assert taken[8:12] == batch_indices(20, 0, four, 7, 2) and taken[8:12] != batch_indices(20, 0, four, 8, 2)
+
+
+def test_pairs_have_their_share_until_the_last_iterations():
+    chosen = replace(SHORT, batch_size=5, iterations=100, pairs_share=0.3, real_last=0.4)
+    batches = [batch_indices(20, 30, chosen, 7, step) for step in range(100)]
+    added = np.array([sum(i >= 20 for i in batch) for batch in batches])
+    assert all(len(batch) == 5 for batch in batches) and not added[60:].any()
+    assert added[:60].sum() == 90 and set(added[:60]) == {1, 2}
+    for low, high in ((0, 20), (20, 50)):
+        of_kind = [i for batch in batches for i in batch if low <= i < high]
+        assert sorted(of_kind[: high - low]) == list(range(low, high))
+    as_they_are = [batch_indices(20, 30, replace(chosen, pairs_share=None, real_last=0), 7, k) for k in range(10)]
+    assert sum(i >= 20 for batch in as_they_are for i in batch) == 30
+    assert not any(i >= 20 for k in range(100) for i in batch_indices(20, 0, chosen, 7, k))
+
+
+def test_what_is_mostly_ignored_is_neither_defect_nor_background(tmp_path):
+    shown = next(patch for patch in toy(24, 0) if len(patch.defects) >= 2)
+    labelled = new_detector(ignoring(detector_config(SHORT, CLASSES, 80, 20)), CLASSES, None, 0).model.train()
+    hidden = replace(shown.defects[0], category="ambiguous", ignore=True)
+    truth = detectron2_dict(replace(shown, defects=(hidden, *shown.defects[1:])), CLASSES, ignored=True)["instances"]
+    x, y, w, h = hidden.bbox
+    inside = [x + 1, y + 1, x + w - 1, y + h - 1]
+    elsewhere = [30.0, 30.0, 34.0, 34.0]
+    anchors = Boxes(
+        torch.tensor([inside, [x - 20.0, y - 20, x + 2, y + 2], elsewhere, *truth.gt_boxes.tensor.tolist()])
+    )
+    with EventStorage():
+        labels, _ = labelled.proposal_generator.label_and_sample_anchors([anchors], [truth])
+        assert labels[0].tolist()[:4] == [-1, 0, 0, -1] and (labels[0][4:] == 1).all()
+        proposals = Instances((64, 64), proposal_boxes=anchors, objectness_logits=torch.zeros(len(anchors)))
+        sampled = labelled.roi_heads.label_and_sample_proposals([proposals], [truth])[0]
+    boxes = sampled.proposal_boxes.tensor.tolist()
+    assert inside not in boxes and elsewhere in boxes
+    assert set(sampled.gt_classes.tolist()) == {0, 1}
+    assert (sampled.gt_classes == 0).sum() == 2 * (len(shown.defects) - 1)  # proposals, and truths added to them
+
+
+def test_an_ignoring_training_leaves_a_plain_detector(tmp_path):
+    detector, _ = train(toy(3, 0), tmp_path, replace(SHORT, iterations=1))
+    assert detector.cfg.MODEL.ROI_HEADS.NAME == "StandardROIHeads"
+    assert detector.cfg.MODEL.PROPOSAL_GENERATOR.NAME == "RPN"
+
+
+def test_looks_change_what_they_say():
+    image = np.tile(np.linspace(60, 160, 64), (64, 1)).astype(np.uint8)
+    same = Look(0, 1, 0, 0, 0)
+    np.testing.assert_array_equal(same.of(image), image)
+    np.testing.assert_array_equal(same._replace(brightness=10).of(image), image + 10)
+    assert same._replace(contrast=1.5).of(image).std() == pytest.approx(1.5 * image.std(), rel=0.02)
+    noisy, blurred = same._replace(noise=6).of(image), same._replace(noise=6, blur=2).of(image)
+    assert np.std(noisy.astype(float) - image) == pytest.approx(6, rel=0.05)
+    rng = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    assert same._replace(blur=2).of(rng).std() < 0.3 * rng.std() and blurred.dtype == np.uint8
+
+
+def test_looks_are_drawn_within_the_settings():
+    chosen = replace(SHORT, brightness=20, contrast=0.25, blur=1, noise=5)
+    rng = np.random.default_rng(0)
+    looks = np.array([draw_look(rng, chosen)[:4] for _ in range(400)])
+    assert np.abs(looks[:, 0]).max() <= 20 and looks[:, 0].std() == pytest.approx(20 / np.sqrt(3), rel=0.1)
+    assert 0.8 <= looks[:, 1].min() < 0.82 and 1.22 < looks[:, 1].max() <= 1.25
+    for column, most in ((2, 1), (3, 5)):
+        assert 0.4 < (looks[:, column] == 0).mean() < 0.6 and 0.9 * most < looks[:, column].max() <= most
+    assert draw_look(rng, SHORT)[:4] == (0, 1, 0, 0)
+    sides = {draw_side(rng, 256, 1.25) for _ in range(200)}
+    assert sides == {192, 224, 256, 288, 320} and {draw_side(rng, 100, 1.0) for _ in range(9)} == {100}
 
 
 @pytest.mark.parametrize("short_side", [0, 64, 128])
@@ -183,6 +256,8 @@ def test_patches_are_scaled_with_their_labels(short_side):
     assert taken["instances"].gt_boxes.tensor.tolist() == (scale * np.array(corners)).tolist()
     areas = taken["instances"].gt_masks.tensor.sum((1, 2)).tolist()
     assert areas == pytest.approx([d.area * scale**2 for d in patch.defects], rel=0.05)
+    kept = detectron2_dict(replace(patch, defects=(ignored, *patch.defects)), CLASSES, short_side, ignored=True)
+    assert kept["instances"].gt_classes.tolist() == [IGNORED] + [0] * len(patch.defects)
     empty = detectron2_dict(replace(patch, defects=()), CLASSES, short_side)["instances"]
     assert len(empty) == 0 and empty.gt_masks.tensor.shape == (0, *taken["image"].shape[1:])
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tem_data.core.errors import TemDataError
+from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.core.settings import read_section
 from tem_data.diffusion import denoiser as denoiser_module
 from tem_data.diffusion import train_ldm
@@ -25,6 +26,7 @@ from tem_data.diffusion.denoiser import (
     sizes_differ,
 )
 from tem_data.diffusion.settings import LDMSettings
+from tem_data.diffusion.steps import conditioning_of
 from tem_data.training.averaged import fit_averaged
 from tests.helpers.processes import Killed, killer
 from tests.helpers.toy_ldm import LDM, conditioning, toy, trained, untrained_autoencoder
@@ -34,23 +36,26 @@ def test_condition_holds_the_shares_at_their_places():
     masks, edges = np.zeros((1, 16, 16), np.uint8), np.zeros((1, 16, 16), bool)
     masks[0, 8:10, 4:8] = 1  # half of the upper right quarter of latent pixel (1, 0)
     masks[0, 12:16, 8:12] = 2  # all of the lower left quarter of latent pixel (1, 1)
+    masks[0, 0:4, 8:12] = 4  # ignored: all of the upper left quarter of latent pixel (0, 1)
     edges[0, 4:8, 0] = True  # a quarter of the lower left quarter of latent pixel (0, 0)
     condition = mask_condition(masks, edges, 3, 8)
-    expected = torch.zeros(1, 16, 2, 2)
+    expected = torch.zeros(1, 20, 2, 2)
     expected[0, 0 * 4 + 0 * 2 + 1, 1, 0] = 0.5
     expected[0, 1 * 4 + 1 * 2 + 0, 1, 1] = 1.0
-    expected[0, 3 * 4 + 1 * 2 + 0, 0, 0] = 0.25
+    expected[0, 3 * 4 + 0 * 2 + 0, 0, 1] = 1.0
+    expected[0, 4 * 4 + 1 * 2 + 0, 0, 0] = 0.25
     torch.testing.assert_close(condition, expected)
 
 
 @given(st.integers(1, 5), st.sampled_from([2, 4, 8]), st.integers(0, 2**32))
 def test_condition_keeps_every_area(n_classes, factor, seed):
-    masks = np.random.default_rng(seed).integers(0, n_classes + 1, (2, 16, 24), np.uint8)
+    masks = np.random.default_rng(seed).integers(0, n_classes + 2, (2, 16, 24), np.uint8)
     edges = instance_edges(masks)
     condition = mask_condition(masks, edges, n_classes, factor)
-    areas = condition.reshape(2, n_classes + 1, -1).sum(2) * (factor / 2) ** 2
+    areas = condition.reshape(2, n_classes + 2, -1).sum(2) * (factor / 2) ** 2
     expected = [
-        [*(int((m == k + 1).sum()) for k in range(n_classes)), int(e.sum())] for m, e in zip(masks, edges, strict=True)
+        [*(int((m == k).sum()) for k in range(1, n_classes + 2)), int(e.sum())]
+        for m, e in zip(masks, edges, strict=True)
     ]
     assert areas.round().int().tolist() == expected
 
@@ -79,7 +84,7 @@ def test_edges_lie_where_a_neighbour_differs(seed):
 @pytest.mark.parametrize(
     "masks, edges, message",
     [
-        (np.full((1, 8, 8), 3, np.uint8), (1, 8, 8), "holds the value 3, but there are 2 classes"),
+        (np.full((1, 8, 8), 4, np.uint8), (1, 8, 8), "holds the value 4, but there are 2 classes"),
         (np.zeros((1, 12, 8), np.uint8), (1, 12, 8), "12×8 px: expected sides that are multiples"),
         (np.zeros((1, 8, 8), np.float32), (1, 8, 8), "masks of float32"),
         (np.zeros((8, 8), np.uint8), (8, 8), r"shape \(8, 8\)"),
@@ -89,6 +94,21 @@ def test_edges_lie_where_a_neighbour_differs(seed):
 def test_condition_refuses_wrong_masks(masks, edges, message):
     with pytest.raises(TemDataError, match=message):
         mask_condition(masks, np.zeros(edges, bool), 2, 8)
+
+
+def test_ignored_defects_are_told_as_such_and_under_all_others():
+    ambiguous, sliver, dot = np.ones((4, 6), bool), np.ones((2, 1), bool), np.ones((2, 2), bool)
+    defects = (
+        Defect("ambiguous", 1, 1, ambiguous, ignore=True),
+        Defect("a", 0, 9, sliver, ignore=True),
+        Defect("b", 5, 2, dot),
+    )
+    told = conditioning_of(Micrograph("m", None, defects, (12, 12)), ("a", "b"))
+    expected = np.zeros((12, 12), np.uint8)
+    expected[1:5, 1:7] = expected[9:11, 0] = 3
+    expected[2:4, 5:7] = 2
+    np.testing.assert_array_equal(told.masks, expected)
+    assert told.edges[1, 1] and told.edges[2, 5] and told.edges[9, 0] and not told.edges[8, 8]
 
 
 def inputs(seed: int = 0, nm_per_px: float = 0.5) -> tuple[torch.Tensor, ...]:
@@ -203,7 +223,7 @@ def test_loss_is_the_squared_error_of_the_velocity_and_withholds_masks():
 @pytest.mark.parametrize("time, told", [(930, True), (931, False)])
 def test_where_the_grey_level_is_decided_the_denoiser_does_not_see_the_mask(time, told):
     model, rng = build_denoiser(LDMSettings(**LDM | dict(steps=1)), 3, 1, 8, False, 0), np.random.default_rng(0)
-    latents, condition = (torch.from_numpy(rng.random((2, n, 8, 8), np.float32)) for n in (3, 8))
+    latents, condition = (torch.from_numpy(rng.random((2, n, 8, 8), np.float32)) for n in (3, 12))
     sizes, blind = torch.ones(2), torch.full_like(condition, NO_MASK)
     with torch.no_grad():
         seen, unseen = (model(latents, torch.tensor([time, 931]), mask, sizes) for mask in (condition, blind))
@@ -230,7 +250,7 @@ def short_ldm(workdir: Path, **changes) -> tuple[MaskDenoiser, list]:
     return train_ldm(untrained_autoencoder(), pairs, pairs, 1, settings, workdir, 5)
 
 
-GOLDEN = [1.775234, 1.930941, 1.586168, 1.72281, 1.413172, 1.285553, 1.19597]
+GOLDEN = [1.817871, 1.969542, 1.575709, 1.799999, 1.422943, 1.321629, 1.213412]
 
 
 def test_killed_training_ends_with_the_same_bytes(tmp_path, monkeypatch):

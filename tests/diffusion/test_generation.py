@@ -11,14 +11,14 @@ from diffusers import DDIMScheduler
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import fingerprint
-from tem_data.core.micrograph import Micrograph, defect_from_mask
+from tem_data.core.micrograph import defect_from_mask
 from tem_data.core.schema import Classes, read_dataset, write_dataset
 from tem_data.diffusion import generate, ldm_steps, steps
 from tem_data.diffusion.conditioning import Conditioning, instance_edges
 from tem_data.diffusion.generation import GenerationRequest
 from tem_data.diffusion.settings import GenerationSettings, LDMSettings
 from tests.helpers.processes import Killed, contents, run_in_two_processes
-from tests.helpers.toy_ldm import LDM, toy, trained, untrained, untrained_autoencoder
+from tests.helpers.toy_ldm import LDM, mask_micrographs, toy, trained, untrained, untrained_autoencoder
 
 CLASSES = Classes(("square",), ("unclear",))
 
@@ -90,13 +90,6 @@ def test_masks_of_several_sizes_are_refused(tmp_path):
     ]
     with pytest.raises(TemDataError, match=r"train-00000.parquet: its masks have the sizes \[\(32, 32\), \(32, 40\)\]"):
         generate(untrained(), mixed, write_npz, tmp_path, GenerationSettings())
-
-
-def mask_micrographs(n: int) -> list[Micrograph]:
-    return [
-        Micrograph(f"m{i}", None, (defect_from_mask("square", mask > 0),), mask.shape, nm_per_px=0.5, origin="sim")
-        for i, mask in enumerate(toy(n, 3).conditioning.masks)
-    ]
 
 
 @pytest.fixture
@@ -211,6 +204,7 @@ def test_pairs_are_read_or_missed_by_name(tmp_path):
     write_dataset(tmp_path / "patches", {"train": patches}, CLASSES)
     read = steps.read_pairs(tmp_path / "patches", "train")
     np.testing.assert_array_equal(read.images, images)
+    conditioning.masks[1, :3, :3] = 2  # ignored
     np.testing.assert_array_equal(read.conditioning.masks, conditioning.masks)
     np.testing.assert_array_equal(read.conditioning.edges, instance_edges(conditioning.masks))
     np.testing.assert_array_equal(read.conditioning.nm_per_px, np.float32([0.5, np.nan]))

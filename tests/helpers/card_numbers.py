@@ -77,6 +77,9 @@ def pool_of(results, params):
         content = json.loads(path.read_text())
         if path.name == "filter.json":
             content["share"] = content["pairs"]["kept"] / content["pairs"]["all"]
+        if path.name == "paint.json":
+            for held in content["defects"].values():
+                held["share"] = held["kept"] / held["asked"]
         values = dict(leaves(content))
         found |= set(values.values())
         place = path.relative_to(results).parts

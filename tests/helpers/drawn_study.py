@@ -13,17 +13,17 @@ import yaml
 from tem_data.cards import render_cards
 from tem_data.core.files import write_json, write_table
 from tem_data.core.places import Cell
+from tem_data.study.arms import ARMS
 
 ROOT = Path(__file__).resolve().parents[2]
-ARMS = {"exp": "EXP", "exp_gen": "EXP+GEN", "exp_gen_filtered": "EXP+GEN filtered", "exp_copypaste": "EXP+CP"}
 CLASSES = ("loop", "dot")
 TEMPLATES = ROOT / "cards/templates"
 ADDED = {"added": [*ARMS][1:], "generated": ["exp_gen"], "filtered": ["exp_gen_filtered"]}
-ADDED |= {"copy_paste": ["exp_copypaste"]}
+ADDED |= {"models": ["ldm"], "painted": ["exp_paint"], "copy_paste": ["exp_copypaste"]}
 
 
 def draw_study(results: Path, seed: int, runs: int = 3, **cards: str) -> dict[str, Any]:
-    """The metrics of 2 splits × 2 sizes × `runs` × 4 arms, whose numbers are drawn, too; returns params.yaml of it."""
+    """The metrics of 2 splits × 2 sizes × `runs` × all arms, drawn as well; returns params.yaml of it."""
     rng = np.random.default_rng(seed)
     params = drawn_params(rng, runs) | {"cards": cards}
     study = params["study"]
@@ -96,6 +96,8 @@ def draw_run(folder: Path, rng: np.random.Generator) -> None:
     pictures["memorisation"] = {kind: {"ratio_median": share(rng)} for kind in ("generated", "real")}
     judged = {kind: {"f1_hm": share(rng), "pairs": count(rng)} for kind in ("real", "reconstructed", "generated")}
     write_json(folder / "fidelity.json", {"adherence": judged, "pictures": pictures})
+    placed = {name: {"asked": 10 * count(rng), "kept": count(rng)} for name in CLASSES}
+    write_json(folder / "paint.json", {"masks": count(rng), "patches": count(rng), "defects": placed})
     write_json(folder / "filter.json", {"pairs": {"all": 10 * count(rng), "kept": count(rng)}})
 
 

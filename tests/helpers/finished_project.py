@@ -25,10 +25,12 @@ ROLES = ("train",) * 4 + ("validation",) + ("test",) * 2
 STUDY = {
     "cells": ["1-4"],
     "runs": [1],
-    "arms": ["exp", "exp_gen", "exp_gen_filtered"],
-    "added": ["exp_gen", "exp_gen_filtered"],
+    "arms": ["exp", "exp_gen", "exp_gen_filtered", "exp_paint"],
+    "added": ["exp_gen", "exp_gen_filtered", "exp_paint"],
+    "models": ["ldm"],
     "generated": ["exp_gen"],
     "filtered": ["exp_gen_filtered"],
+    "painted": ["exp_paint"],
     "copy_paste": [],
 }
 PARAMS = {
@@ -46,6 +48,7 @@ OUTS = {
     "sample_masks": [CELL.folder / "masks"],
     "generate": [CELL.folder / "pairs/exp_gen"],
     "filter_pairs": [CELL.folder / "pairs/exp_gen_filtered"],
+    "paint": [CELL.folder / "pairs/exp_paint"],
     "cards": [CARDS],
 }
 
@@ -98,6 +101,8 @@ def write_pairs(folder: Path, seeds: Sequence[int], side: int = 32) -> None:
     write_dataset(folder / CELL.folder / "masks", {"train": masks}, CLASSES, "Simulated masks (SIM).")
     write_dataset(folder / CELL.folder / "pairs/exp_gen", {"train": pairs}, CLASSES, "Generated pairs (GEN).")
     write_dataset(folder / CELL.folder / "pairs/exp_gen_filtered", {"train": pairs[:-1]}, CLASSES, "Those that pass.")
+    painted = [replace(pair, origin="paint") for pair in pairs]
+    write_dataset(folder / CELL.folder / "pairs/exp_paint", {"train": painted}, CLASSES, "Painted patches.")
 
 
 def add_models(folder: Path) -> None:

@@ -7,6 +7,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from tem_data.core.micrograph import Micrograph, defect_from_mask
 from tem_data.diffusion import Autoencoder, MaskToMicrographPipeline, grain, train_autoencoder, train_ldm
 from tem_data.diffusion.autoencoder import build_autoencoder
 from tem_data.diffusion.conditioning import Conditioning, ImageMaskPairs, instance_edges
@@ -53,6 +54,14 @@ def toy(n: int, seed: int, height: int = 32, width: int = 32) -> ImageMaskPairs:
 
 def conditioning(masks: np.ndarray) -> Conditioning:
     return Conditioning(masks, instance_edges(masks), np.full(len(masks), 0.5, np.float32))
+
+
+def mask_micrographs(n: int) -> list[Micrograph]:
+    """Their masks, without a picture."""
+    return [
+        Micrograph(f"m{i}", None, (defect_from_mask("square", mask > 0),), mask.shape, nm_per_px=0.5, origin="sim")
+        for i, mask in enumerate(toy(n, 3).conditioning.masks)
+    ]
 
 
 @cache

@@ -87,6 +87,7 @@ STAGES = {
     "simulated-masks": CELL.folder / "masks",
     GENERATED: CELL.folder / "pairs/exp_gen",
     f"{GENERATED}-filtered": CELL.folder / "pairs/exp_gen_filtered",
+    f"{GENERATED}-painted": CELL.folder / "pairs/exp_paint",
 }
 
 

@@ -72,9 +72,10 @@ def test_repro_ends_with_metrics_pictures_and_cards(project):
 
 def test_all_arms_share_all_but_the_pairs_they_add(project):
     runs = project / "runs" / CELL
-    added = {arm: pairs_of(project, arm) for arm in ("exp_gen", "exp_copypaste")}
-    assert [len(pairs) for pairs in added.values()] == [24, 24]
+    added = {arm: pairs_of(project, arm) for arm in ("exp_gen", "exp_paint", "exp_copypaste")}
+    assert [len(pairs) for pairs in added.values()] == [24, 24, 24]
     assert {p.origin for p in added["exp_gen"]} == {"gen"}
+    assert {p.origin for p in added["exp_paint"]} == {"paint"}
     assert {p.origin for p in added["exp_copypaste"]} == {"copypaste"}
     greys = {re.search(r"PIXEL_MEAN:(\s*- [\d.]+)+", (runs / arm / "config.yaml").read_text())[0] for arm in ARMS}
     assert len(greys) == 1
@@ -214,13 +215,13 @@ def test_dag_of_the_paper_profile_holds_every_cell(project, tmp_path):
     assert run(tmp_path, "dvc", "init", "--no-scm", "-q").returncode == 0
     dag = run(tmp_path, "dvc", "dag", "--dot")
     assert dag.returncode == 0, dag.stderr
-    stages = {"train_detector_exp": [""], "train_ldm": ["-exp_gen"], "copy_paste": ["-exp_copypaste"]}
-    stages |= {"fidelity": ["-exp_gen"], "filter_pairs": ["-exp_gen_filtered"]}
+    stages = {"train_detector_exp": [""], "train_ldm": ["-ldm"], "copy_paste": ["-exp_copypaste"]}
+    stages |= {"fidelity": ["-exp_gen"], "filter_pairs": ["-exp_gen_filtered"], "paint": ["-exp_paint"]}
     stages |= {"train_detector": [f"-{arm}" for arm in ARMS if arm != "exp"], "evaluate": [f"-{arm}" for arm in ARMS]}
     for stage, arms in stages.items():
         cells = [f"{k}-{n}-{r}{arm}" for k in (1, 2) for n in (10, 50, 100) for r in (1, 2, 3, 4) for arm in arms]
         assert all(f'"{stage}@{cell}"' in dag.stdout for cell in cells)
-    assert all(f'"train_judges@{k}-{n}-exp_gen"' in dag.stdout for k in (1, 2) for n in (10, 50, 100))
+    assert all(f'"train_judges@{k}-{n}-ldm"' in dag.stdout for k in (1, 2) for n in (10, 50, 100))
 
 
 def test_a_study_is_extended_by_what_is_new_alone(project):

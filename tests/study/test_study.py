@@ -19,7 +19,7 @@ from tem_data.study.tables import HEADLINE, details, gains, headline, read_runs,
 
 CLASSES = Classes(("111", "bdot"), ("ambiguous",))
 SIDE = 64
-ADDED = {"added": ["exp_copypaste"], "generated": [], "copy_paste": ["exp_copypaste"]}
+ADDED = {"added": ["exp_copypaste"], "models": [], "generated": [], "painted": [], "copy_paste": ["exp_copypaste"]}
 STUDY = StudySettings(cells=["1-4"], runs=[1, 2], arms=["exp", "exp_copypaste"], filtered=[], **ADDED)
 
 
@@ -139,9 +139,18 @@ def test_a_run_that_is_missing_or_an_arm_that_is_unknown_is_named(results):
 def test_only_generated_pairs_are_filtered():
     lists = {"arms": ["exp", "exp_gen_filtered"], "added": ["exp_gen_filtered"], "filtered": ["exp_gen_filtered"]}
     with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
-        StudySettings(**lists, generated=[], copy_paste=[])
+        StudySettings(**lists, generated=[], painted=[], copy_paste=[])
     both = {"arms": ["exp", "exp_gen", "exp_gen_filtered"], "added": ["exp_gen", "exp_gen_filtered"]}
-    StudySettings(**(lists | both), generated=["exp_gen"], copy_paste=[])
+    StudySettings(**(lists | both), generated=["exp_gen"], painted=[], copy_paste=[])
+
+
+@pytest.mark.parametrize("arm, models", [("exp_paint", []), ("exp_copypaste", ["ldm"])])
+def test_an_arm_has_the_models_that_it_needs(arm, models):
+    lists = {"generated": [], "filtered": [], "painted": [], "copy_paste": []}
+    lists["painted" if arm == "exp_paint" else "copy_paste"] = [arm]
+    with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
+        StudySettings(arms=["exp", arm], added=[arm], models=models, **lists)
+    StudySettings(arms=["exp", arm], added=[arm], models=["ldm"] if arm == "exp_paint" else [], **lists)
 
 
 def test_the_baseline_alone_is_a_study_too(results, tmp_path):
