@@ -175,7 +175,7 @@ def _detector_results(content: Mapping[str, Any], arm: str) -> list[EvalResult]:
 
 
 def _ldm_results(content: Mapping[str, Any]) -> list[EvalResult]:
-    """How far judges find in generated pictures what was asked for, and how far these are from real patches."""
+    """How far judges find in generated pictures what was requested, and how far these are from real patches."""
     result, results = partial(_result, content, task="image-to-image", split="train"), []
     for cell in content["cells"]:
         if not (runs := cell.get("fidelity", {}).values()):

@@ -184,7 +184,9 @@ def paint_rows(cells: Rows) -> list[dict[str, Any]]:
         for name in runs[0]["defects"] if runs else ():
             found = [run["defects"][name] for run in runs]
             row = {"split": cell["split"], "n": cell["size"], "runs": len(runs), "class": name}
-            row["kept"] = spread([of_run["kept"] / of_run["asked"] if of_run["asked"] else None for of_run in found])
+            row["kept"] = spread(
+                [of_run["kept"] / of_run["requested"] if of_run["requested"] else None for of_run in found]
+            )
             rows.append(row)
     return rows
 

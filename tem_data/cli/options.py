@@ -16,7 +16,16 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from tem_data.core.errors import SettingError, TemDataError
-from tem_data.core.settings import PARAMS, SettingsFile, default_of, fields_of, read_section
+from tem_data.core.settings import (
+    PARAMS,
+    SettingsFile,
+    alternatives,
+    default_of,
+    fields_of,
+    is_list,
+    is_mapping,
+    read_section,
+)
 
 Command = TypeVar("Command", bound=Callable[..., None])
 PLAIN = (bool, int, float, str)
@@ -74,25 +83,26 @@ def _parameter(name: str, field: FieldInfo, option: str) -> inspect.Parameter:
 def _plain(field: FieldInfo) -> Any:
     """The type that the option has: a plain one or a choice; text for all that is parsed."""
     annotation, default = field.annotation, default_of(field)
-    choices = [a for a in _alternatives(annotation) if a is not types.NoneType]
-    if default is not None and types.NoneType in _alternatives(annotation):
+    choices = [a for a in _choices(annotation) if a is not types.NoneType]
+    if default is not None and types.NoneType in _choices(annotation):
         return str  # so that it can be given as null
     if len(choices) == 1 and (choices[0] in PLAIN or typing.get_origin(choices[0]) is Literal):
         return choices[0]
     return str
 
 
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The types that a value may have, without their limits."""
     while typing.get_origin(annotation) is Annotated:
         annotation = typing.get_args(annotation)[0]
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    return tuple(a for part in typing.get_args(annotation) for a in _alternatives(part)) if union else (annotation,)
+    parts = alternatives(annotation)
+    return parts if parts == (annotation,) else tuple(choice for part in parts for choice in _choices(part))
 
 
 def _value(field: FieldInfo, value: Any, kind: type[Any], name: str) -> Any:
     if not isinstance(value, str) or _plain(field) is not str:
         return value
-    for annotation in _alternatives(field.annotation):
+    for annotation in _choices(field.annotation):
         try:
             return _parsed(annotation, value)
         except ValueError:
@@ -102,15 +112,15 @@ def _value(field: FieldInfo, value: Any, kind: type[Any], name: str) -> Any:
 
 def _parsed(annotation: Any, text: str) -> Any:
     """Raises ValueError where `text` is not of this type."""
-    (annotation,) = _alternatives(annotation) if len(_alternatives(annotation)) == 1 else (annotation,)
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Literal:
+    (annotation,) = _choices(annotation) if len(_choices(annotation)) == 1 else (annotation,)
+    inner = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal:
         if text in inner:
             return text
         raise ValueError
-    if _is(origin, Mapping):
+    if is_mapping(annotation):
         return dict(_pair(inner, part) for part in text.split(",") if part)
-    if _is(origin, Sequence):
+    if is_list(annotation):
         return [_parsed(inner[0], part.strip()) for part in text.split(",") if part]
     if annotation is types.NoneType:
         if text == "null":
@@ -119,15 +129,10 @@ def _parsed(annotation: Any, text: str) -> Any:
     return text if annotation is str else annotation(text)
 
 
-def _is(origin: Any, kind: type) -> bool:
-    """Whether the origin of an annotation, None where it has none, is a kind of collection."""
-    return isinstance(origin, type) and issubclass(origin, kind)
-
-
 def _pair(inner: tuple[Any, ...], text: str) -> tuple[Any, Any]:
     key, equals, value = text.partition("=")
-    (held,) = _alternatives(inner[1])
-    if _is(typing.get_origin(held), Sequence):
+    (held,) = _choices(inner[1])
+    if is_list(held):
         return key.strip(), [name.strip() for name in (value if equals else key).split("+")]
     if not equals:
         raise ValueError
@@ -135,12 +140,12 @@ def _pair(inner: tuple[Any, ...], text: str) -> tuple[Any, Any]:
 
 
 def _form(annotation: Any) -> str:
-    kinds = [typing.get_origin(a) for a in _alternatives(annotation)]
-    if any(_is(kind, Mapping) for kind in kinds):
+    choices = _choices(annotation)
+    if any(map(is_mapping, choices)):
         return "expected name=value, with commas between"
-    if any(_is(kind, Sequence) for kind in kinds):
+    if any(map(is_list, choices)):
         return "expected values with commas between"
-    return "expected one of " + ", ".join(str(a) for a in _alternatives(annotation))
+    return "expected one of " + ", ".join(map(str, choices))
 
 
 def _text(value: Any) -> str:

@@ -157,11 +157,11 @@ def _at(field: FieldInfo, path: Sequence[Any]) -> tuple[Any, Sequence[Any], int]
     limits: Sequence[Any] = field.metadata
     annotation, depth = field.annotation, 0
     for _ in path:
-        inner = [a for a in _alternatives(annotation) if typing.get_origin(a) is not None and typing.get_args(a)]
-        held = next((a for a in inner if _is_list(a) or _is_mapping(a)), None)
+        inner = [a for a in alternatives(annotation) if typing.get_origin(a) is not None and typing.get_args(a)]
+        held = next((a for a in inner if is_list(a) or is_mapping(a)), None)
         if held is None:
             break
-        annotation, limits, depth = typing.get_args(held)[-1 if _is_mapping(held) else 0], (), depth + 1
+        annotation, limits, depth = typing.get_args(held)[-1 if is_mapping(held) else 0], (), depth + 1
     return annotation, limits, depth
 
 
@@ -174,16 +174,16 @@ def _words(annotation: Any, limits: Sequence[Any]) -> str:
     if typing.get_origin(annotation) is Annotated:
         base, *more = typing.get_args(annotation)
         return _words(base, [*limits, *(limit for part in more for limit in getattr(part, "metadata", [part]))])
-    choices = _alternatives(annotation)
+    choices = alternatives(annotation)
     if len(choices) > 1:
         named = [_words(choice, limits) for choice in choices if choice is not types.NoneType]
         return " or ".join(named) + (", or null" if types.NoneType in choices else "")
     if typing.get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(annotation)))
-    if _is_list(annotation):
+    if is_list(annotation):
         least = "a list" if not any(isinstance(limit, bounds.MinLen) for limit in limits) else "a list of one or more"
         return f"{least}, each {_words(typing.get_args(annotation)[0], ())}"
-    if _is_mapping(annotation):
+    if is_mapping(annotation):
         key, value = typing.get_args(annotation)
         return f"a mapping of {_words(key, ())} to {_words(value, ())}"
     plain = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -201,16 +201,19 @@ def _limits(limits: Sequence[Any]) -> str:
     return " " + " and ".join(words) if words else ""
 
 
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
+def alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; of any other annotation itself."""
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return typing.get_args(annotation) if union else (annotation,)
 
 
-def _is_list(annotation: Any) -> bool:
+def is_list(annotation: Any) -> bool:
+    """Whether an annotation is of sequences, as `Sequence[int]`."""
     origin = typing.get_origin(annotation)
     return isinstance(origin, type) and issubclass(origin, Sequence)
 
 
-def _is_mapping(annotation: Any) -> bool:
+def is_mapping(annotation: Any) -> bool:
+    """Whether an annotation is of mappings, as `Mapping[str, int]`."""
     origin = typing.get_origin(annotation)
     return isinstance(origin, type) and issubclass(origin, Mapping)

@@ -79,7 +79,7 @@ def _in_cell(middle: float, start: int, starts: Sequence[int], side: int) -> boo
 def _reported_once(candidates: Sequence[_Candidate], tile: tuple[int, int], shape: tuple[int, int]) -> list[_Candidate]:
     """The best candidate for each defect: the surer one, unless it lies so near to its tile's edge that it may be cut.
 
-    Within a tile the detector has chosen already.
+    Of those that touch an edge it is the largest. Within a tile the detector has chosen already.
     """
 
     def room(candidate: _Candidate) -> float:
@@ -89,7 +89,11 @@ def _reported_once(candidates: Sequence[_Candidate], tile: tuple[int, int], shap
         rooms += [(tile[1] - left - width, x + tile[1] < shape[1]), (tile[0] - top - height, y + tile[0] < shape[0])]
         return min([MARGIN * min(tile), *(space for space, within in rooms if within)])
 
-    ranked = sorted(candidates, key=lambda c: (-room(c), -c.defect.score))
+    def rank(candidate: _Candidate) -> tuple[float, ...]:
+        space, defect = room(candidate), candidate.defect
+        return -space, 0 if space else -defect.area, -defect.score
+
+    ranked = sorted(candidates, key=rank)
     boxes = np.array([(*c.box(), c.x, c.y) for c in ranked]).reshape(-1, 6)
     kept = np.zeros(len(ranked), bool)
     for number, (left, top, right, bottom, x, y) in enumerate(boxes):

@@ -46,15 +46,15 @@ class Panel:
 class Adherence:
     """What a panel says of n pairs.
 
-    `asked`, `found`, `right` (matched with the class that was asked for) and
+    `requested`, `found`, `right` (matched with the class that was requested) and
     `of_pair` are (n,) float, means over the judges of each pair. `of_pair`, in
-    [0, 1], is 2·right/(asked + found), and 1 where nothing was asked or found.
+    [0, 1], is 2·right/(requested + found), and 1 where nothing was requested or found.
     `scores` are those of the counts of all judges together (its `threshold`
     the mean of theirs), `by_judge` those of each that judged any; `counts` are
     by pair, summed over its judges, and so is `scene`.
     """
 
-    asked: np.ndarray
+    requested: np.ndarray
     found: np.ndarray
     right: np.ndarray
     of_pair: np.ndarray
@@ -129,7 +129,7 @@ def _found(member: Judge, patches: Sequence[Micrograph]) -> list[tuple[Defect, .
 def _adherence(panel: Panel, scenes: Sequence[str], counts: Sequence[Mapping[int, Counts]]) -> Adherence:
     of_pair = [[of_judge[i] for of_judge in counts if i in of_judge] for i in range(len(scenes))]
     tallies = [np.array([_tally(c) for c in judged]).mean(0) for judged in of_pair]
-    asked, found, right, score = np.array(tallies).T
+    requested, found, right, score = np.array(tallies).T
     k = len(panel.classes)
     by_judge = {
         j: scores_of(total(of_judge.values(), k), panel.classes, panel.thresholds[j])
@@ -138,7 +138,7 @@ def _adherence(panel: Panel, scenes: Sequence[str], counts: Sequence[Mapping[int
     }
     together = total((s.counts for s in by_judge.values()), k)
     return Adherence(
-        asked=asked,
+        requested=requested,
         found=found,
         right=right,
         of_pair=score,
@@ -150,9 +150,9 @@ def _adherence(panel: Panel, scenes: Sequence[str], counts: Sequence[Mapping[int
 
 
 def _tally(counts: Counts) -> tuple[float, ...]:
-    """Asked, found, right, and 2·right/(asked + found)."""
-    asked, found, right = counts.truths.sum(), counts.predictions.sum(), counts.confusion.trace()
-    return asked, found, right, 2 * right / (asked + found) if asked + found else 1.0
+    """Requested, found, right, and 2·right/(requested + found)."""
+    requested, found, right = counts.truths.sum(), counts.predictions.sum(), counts.confusion.trace()
+    return requested, found, right, 2 * right / (requested + found) if requested + found else 1.0
 
 
 def details(adherence: Adherence, seed: int = 0) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def details(adherence: Adherence, seed: int = 0) -> dict[str, Any]:
 
 
 def f1_right(scores: Scores) -> dict[str, float]:
-    """By class 2·right/(asked + found), right being found and of that class.
+    """By class 2·right/(requested + found), right being found and of that class.
 
     Unlike `f1_by_class`, which looks at matched pairs alone, it falls when the defects of a class are not found.
     """
@@ -217,8 +217,8 @@ def paired_difference(a: Adherence, b: Adherence, seed: int = 0) -> Difference:
 
 
 def _check_same(a: Adherence, b: Adherence) -> None:
-    if a.scene != b.scene or not np.array_equal(a.asked, b.asked):
+    if a.scene != b.scene or not np.array_equal(a.requested, b.requested):
         raise TemDataError(
-            f"{len(a.asked)} and {len(b.asked)} pairs are not of the same masks in the same order; "
+            f"{len(a.requested)} and {len(b.requested)} pairs are not of the same masks in the same order; "
             "judge the same ones, with other pictures"
         )

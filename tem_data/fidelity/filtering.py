@@ -25,14 +25,14 @@ from tem_data.fidelity.settings import FilterSettings
 if TYPE_CHECKING:  # its judges need detectron2, the filter does not
     from tem_data.fidelity.adherence import Adherence
 
-COLUMNS = ("kind", "pair", "micrograph_id", "asked", "found", "right", "adherence")
+COLUMNS = ("kind", "pair", "micrograph_id", "requested", "found", "right", "adherence")
 LEAST_REAL = 20
 
 
 class Judged(NamedTuple):
-    """Of n pairs, (n,) float each, means over judges: defects asked for, found, and found right; adherence."""
+    """Of n pairs, (n,) float each, means over judges: defects requested, found, and found right; adherence."""
 
-    asked: np.ndarray
+    requested: np.ndarray
     found: np.ndarray
     right: np.ndarray
     adherence: np.ndarray
@@ -52,7 +52,7 @@ class Floor(NamedTuple):
 
 def adherence_rows(kind: str, pairs: Sequence[Micrograph], judged: Adherence) -> Iterator[dict[str, Any]]:
     """The rows, with `COLUMNS`, of the pairs of one kind (real, generated …) in adherence.csv."""
-    numbers = zip(judged.asked, judged.found, judged.right, judged.of_pair, strict=True)
+    numbers = zip(judged.requested, judged.found, judged.right, judged.of_pair, strict=True)
     for number, (pair, of_pair) in enumerate(zip(pairs, numbers, strict=True)):
         rounded = (round(float(value), 6) for value in of_pair)
         yield dict(zip(COLUMNS, (kind, number, pair.micrograph_id, *rounded), strict=True))
@@ -73,11 +73,11 @@ def read_adherence(path: str | os.PathLike, kind: str) -> Judged:
 
 
 def smoothed(judged: Judged) -> np.ndarray:
-    """(2·right + 1)/(asked + found + 1), (n,) float: the adherence with half a right defect more asked and found.
+    """(2·right + 1)/(requested + found + 1), (n,) float: adherence with half a right defect more in each.
 
     1 where all is right, as adherence; of pairs with nothing right, lower the more is wrong.
     """
-    return (2 * judged.right + 1) / (judged.asked + judged.found + 1)
+    return (2 * judged.right + 1) / (judged.requested + judged.found + 1)
 
 
 def floor_of(real: Judged, quantile: float) -> Floor:
@@ -89,8 +89,8 @@ def floor_of(real: Judged, quantile: float) -> Floor:
     adherence of a generated pair, the mean of several judges, scatters less, so
     of pairs as good as real ones somewhat fewer than `quantile` are dropped.
     """
-    least = _strata(real.asked)
-    stratum, score = _stratum(least, real.asked), smoothed(real)
+    least = _strata(real.requested)
+    stratum, score = _stratum(least, real.requested), smoothed(real)
     members = [score[stratum == k] for k in range(len(least))]
     floors = [np.quantile(of_stratum, quantile, method="lower") for of_stratum in members]
     return Floor(least, np.array(floors), np.array([len(m) for m in members]))
@@ -99,16 +99,16 @@ def floor_of(real: Judged, quantile: float) -> Floor:
 def filter_pairs(pairs: Sequence[Micrograph], judged: Judged, floor: Floor) -> tuple[list[Micrograph], dict[str, Any]]:
     """The generated pairs at or above the floor, in order, and what was dropped, counted, JSON-ready.
 
-    Counted are pairs, defects by class, and pairs by stratum. `mean_asked`
+    Counted are pairs, defects by class, and pairs by stratum. `mean_requested`
     before and after would show a filter that prefers sparse masks. Raises
     TemDataError where `judged` is not of these pairs.
     """
-    asked = np.array([sum(not d.ignore for d in pair.defects) for pair in pairs])
-    if not np.array_equal(asked, judged.asked):
+    requested = np.array([sum(not d.ignore for d in pair.defects) for pair in pairs])
+    if not np.array_equal(requested, judged.requested):
         raise TemDataError(
-            f"the {len(pairs)} pairs are not the {len(judged.asked)} that were judged; run the stage fidelity again"
+            f"the {len(pairs)} pairs are not the {len(judged.requested)} that were judged; run the stage fidelity again"
         )
-    stratum = _stratum(floor.least, asked)
+    stratum = _stratum(floor.least, requested)
     keep = smoothed(judged) >= floor.floors[stratum] - 1e-5  # adherence.csv is rounded
     kept = [pair for pair, good in zip(pairs, keep, strict=True) if good]
     before, after = count_by_class(pairs), count_by_class(kept)
@@ -116,11 +116,11 @@ def filter_pairs(pairs: Sequence[Micrograph], judged: Judged, floor: Floor) -> t
         "pairs": _counted(len(pairs), len(kept)),
         "defects": {name: _counted(number, after.get(name, 0)) for name, number in before.items()},
         "strata": [
-            {"least_asked": int(least), "floor": float(low), "real": int(real)}
+            {"least_requested": int(least), "floor": float(low), "real": int(real)}
             | _counted((stratum == k).sum(), keep[stratum == k].sum())
             for k, (least, low, real) in enumerate(zip(*floor, strict=True))
         ],
-        "mean_asked": {"all": _mean(asked), "kept": _mean(asked[keep])},
+        "mean_requested": {"all": _mean(requested), "kept": _mean(requested[keep])},
         "mean_adherence": {"all": _mean(judged.adherence), "kept": _mean(judged.adherence[keep])},
     }
 
@@ -141,17 +141,17 @@ def write_filtered(
     return report
 
 
-def _strata(asked: np.ndarray) -> np.ndarray:
+def _strata(requested: np.ndarray) -> np.ndarray:
     least, start = [0], 1
-    while start <= asked.max():
-        if min((asked >= start).sum(), ((asked >= least[-1]) & (asked < start)).sum()) >= LEAST_REAL:
+    while start <= requested.max():
+        if min((requested >= start).sum(), ((requested >= least[-1]) & (requested < start)).sum()) >= LEAST_REAL:
             least.append(start)
         start *= 2
     return np.array(least)
 
 
-def _stratum(least: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    return np.searchsorted(least, asked, side="right") - 1
+def _stratum(least: np.ndarray, requested: np.ndarray) -> np.ndarray:
+    return np.searchsorted(least, requested, side="right") - 1
 
 
 def _counted(all_of_them: int, kept: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ def describe(summary: Mapping[str, Any]) -> str:
     spectrum, grey = (summary["pictures"]["distances"][name] for name in ("spectrum", "grey"))
     found = summary["pictures"]["memorisation"]
     return (
-        "Judges find the asked defects in generated pictures with F1_HM "
+        "Judges find the requested defects in generated pictures with F1_HM "
         f"{scores['generated']['f1_hm']:.3f}, the labelled ones in real patches of micrographs that they have not seen "
         f"with {scores['real']['f1_hm']:.3f}, and in the same patches through the autoencoder ({lost['psnr_db']:.1f} "
         f"dB) with {scores['reconstructed']['f1_hm']:.3f}. "
@@ -127,7 +127,7 @@ ADHERENCE_TEXT = (
     "Judges are detectors trained on the cell's training micrographs but those of a fold. Real and reconstructed "
     "patches are judged by the judge that has not seen their scene, generated ones by all: they stem from all "
     "training micrographs, which flatters them, if anything. Adherence is the mean over pairs of "
-    "2·right/(asked + found); F1 of a class falls both when it is missed and when it is taken for another."
+    "2·right/(requested + found); F1 of a class falls both when it is missed and when it is taken for another."
 )
 CONTRAST_TEXT = (
     "Local contrast: mean grey of a ring around a defect minus that inside its mask, or along the inside of its "

@@ -21,7 +21,7 @@ PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 FIRST_RUN = 1
 
 FIGURES = {
-    "sheet": "Real micrographs, and generated ones with the masks that were asked for",
+    "sheet": "Real micrographs, and generated ones with the requested masks",
     "contrast": "Local contrast of defects, generated and real",
     "spectra": "Radial power spectrum, generated and real",
     "grey": "Grey levels, generated and real",

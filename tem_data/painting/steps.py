@@ -42,8 +42,8 @@ def paint_dataset(
 
     Outside the reach of its new defects a patch keeps its pixels. Where `settings.confirm` is set, `judges` is the
     folder that `train_judges_on` wrote of these patches, and a new defect that they do not confirm is neither painted
-    nor labelled. Returns the numbers of `masks` and `patches` and, by class, how many `defects` were `asked` for and
-    `kept`. An interrupted run resumes after its last shard. Raises TemDataError as `find_ldm`, `place_defects` and
+    nor labelled. Returns the numbers of `masks` and `patches` and, by class, of `defects` `requested` and `kept`. An
+    interrupted run resumes after its last shard. Raises TemDataError as `find_ldm`, `place_defects` and
     `load_judges` do.
     """
     _, checkpoint = find_ldm(ldm)
@@ -60,7 +60,9 @@ def paint_dataset(
         if is_main_process():
             move(work, out)
     counted = _counted(placements, read_rows(out, "train"), common_classes([patches, masks]).names)
-    print(f"{out}: {count} patches; kept " + ", ".join(f"{n['kept']} of {n['asked']} {c}" for c, n in counted.items()))
+    print(
+        f"{out}: {count} patches; kept " + ", ".join(f"{n['kept']} of {n['requested']} {c}" for c, n in counted.items())
+    )
     return {"masks": len(drawn), "patches": count, "defects": counted}
 
 
@@ -126,10 +128,10 @@ def _confirmed(placement: Placement, found: np.ndarray) -> tuple:
 def _counted(
     placements: Sequence[Placement], painted: Sequence[Micrograph], classes: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    counted = {name: {"asked": 0, "kept": 0} for name in classes}
+    counted = {name: {"requested": 0, "kept": 0} for name in classes}
     for placement, patch in zip(placements, painted, strict=True):
         for defect in placement.new:
-            counted[defect.category]["asked"] += 1
+            counted[defect.category]["requested"] += 1
         for defect in patch.defects[len(placement.patch.defects) :]:
             counted[defect.category]["kept"] += 1
     return counted

@@ -511,6 +511,7 @@ sides, halves, places = st.integers(20, 90), st.integers(1, 16), st.floats(0, 1)
 @settings(deadline=None, max_examples=150)
 @given(st.tuples(sides, sides), st.tuples(halves, halves), st.tuples(places, places))
 @example((33, 30), (5, 1), (1.0, 0.0))
+@example((77, 90), (16, 13), (0.525, 0.468))  # touches an edge of every tile that sees it whole
 def test_a_defect_of_up_to_half_a_tile_is_reported_once_and_whole(shape, size, place):
     (height, width), (h, w) = shape, size
     y, x = (int(share * (all_of_it - part)) for share, all_of_it, part in zip(place, shape, size, strict=True))

@@ -28,6 +28,7 @@ from tem_data.fidelity.filtering import (
     read_adherence,
     smoothed,
 )
+from tem_data.judges import confirming
 from tem_data.judges.judges import Judge, folds_of, load_judges, save_judges, train_judges
 from tem_data.judges.settings import JudgeSettings
 from tem_data.scoring import Rule
@@ -55,16 +56,16 @@ def who_finds(found, seen=(), classes=CLASSES):
 @pytest.fixture(autouse=True)
 def written_down(monkeypatch):
     """Detectors that are a dict need no network."""
-    asked = []
+    requested = []
 
     def predict(detector, images):
         if not isinstance(detector.model, dict):
             return predict_patches(detector, images, progress=False)
-        asked.append([int(image[0, 0]) for image in images])
-        return [tuple(detector.model.get(number, ())) for number in asked[-1]]
+        requested.append([int(image[0, 0]) for image in images])
+        return [tuple(detector.model.get(number, ())) for number in requested[-1]]
 
     monkeypatch.setattr(adherence, "predict_patches", predict)
-    return asked
+    return requested
 
 
 # Folds
@@ -204,7 +205,7 @@ def test_known_adherence():
     second = {0: [at(0), at(1)], 1: [at(2)], 2: [at(3)], 3: [at(0, score=0.6), at(1, score=0.4), at(2, score=0.3)]}
     panel = Panel((who_finds(first), who_finds(second)), (0.5, 0.3), CLASSES, Rule())
     judged = judge(panel, pairs)
-    assert judged.asked.tolist() == [2, 0, 1, 3]
+    assert judged.requested.tolist() == [2, 0, 1, 3]
     assert judged.found.tolist() == [2, 0.5, 1, 2]  # what lies on an ambiguous defect does not count
     assert judged.right.tolist() == [1.5, 0, 0.5, 2]
     assert judged.of_pair.tolist() == [(1 + 0.5) / 2, (1 + 0) / 2, (1 + 0) / 2, (0.5 + 1) / 2]
@@ -249,7 +250,9 @@ def test_details_are_ready_for_json():
     panel = Panel((who_finds({0: [at(0)]}), who_finds({})), (0.5, 0.7), CLASSES, Rule())
     written = json.loads(json.dumps(details(judge(panel, [pair(0, [at(0)]), pair(1)])), allow_nan=False))
     assert (written["pairs"], written["adherence"]) == (2, 0.75)
-    assert written["f1_right_by_class"] == {"square": pytest.approx(2 / 3)}  # right once, of two asked and one found
+    assert written["f1_right_by_class"] == {
+        "square": pytest.approx(2 / 3)
+    }  # right once, of two requested and one found
     assert [j["threshold"] for j in written["by_judge"].values()] == [0.5, 0.7]
     low, high = written["intervals"]["recall"]
     assert 0 <= low <= written["recall"] <= high
@@ -266,15 +269,17 @@ def test_the_paired_difference_of_two_samplers():
     # the mean of 40 draws of 0 or 1: 0.5 ± 1.96·0.5/√40
     assert mean == 0.5 and (low, high) == pytest.approx((0.345, 0.655), abs=0.03)
     with pytest.raises(TemDataError, match="not of the same masks"):
-        paired_difference(judged, replace(judged, asked=judged.asked + 1))
+        paired_difference(judged, replace(judged, requested=judged.requested + 1))
 
 
 # The filter
 
 
-def judged(asked, found, right):
-    asked, found, right = (np.asarray(numbers, float) for numbers in (asked, found, right))
-    return Judged(asked, found, right, np.divide(2 * right, asked + found, out=right + 1, where=asked + found > 0))
+def judged(requested, found, right):
+    requested, found, right = (np.asarray(numbers, float) for numbers in (requested, found, right))
+    return Judged(
+        requested, found, right, np.divide(2 * right, requested + found, out=right + 1, where=requested + found > 0)
+    )
 
 
 def test_smoothing_keeps_what_is_perfect_and_ranks_what_is_wrong():
@@ -285,25 +290,25 @@ def test_smoothing_keeps_what_is_perfect_and_ranks_what_is_wrong():
 
 def test_the_floor_is_the_quantile_of_real_patches_that_ask_for_as_many():
     # 40 patches with one defect, 20 with two or three, and three with five, too few for a stratum of their own
-    asked = [1] * 40 + [2] * 10 + [3] * 10 + [5] * 3
+    requested = [1] * 40 + [2] * 10 + [3] * 10 + [5] * 3
     found = [0] * 4 + [1] * 36 + [2] * 10 + [3] * 10 + [5] * 3
     right = [0] * 4 + [1] * 36 + [1] * 10 + [3] * 10 + [5] * 3
-    floor = floor_of(judged(asked, found, right), 0.1)
+    floor = floor_of(judged(requested, found, right), 0.1)
     assert (floor.least.tolist(), floor.real.tolist()) == ([0, 2], [40, 23])
     assert floor.floors.tolist() == [1 / 2, 3 / 5]  # a miss is no worse than 10 % of them; one right of two found
-    assert floor_of(judged(asked, found, right), 0.2).floors.tolist() == [1, 3 / 5]
+    assert floor_of(judged(requested, found, right), 0.2).floors.tolist() == [1, 3 / 5]
     few = floor_of(judged([0, 4], [0, 4], [0, 4]), 0.1)
     assert (few.least.tolist(), few.floors.tolist()) == ([0], [1])
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 12)] * 3), min_size=1, max_size=200), st.floats(0, 0.99))
 def test_of_the_real_patches_themselves_at_most_the_quantile_is_dropped(numbers, quantile):
-    asked, found, right = np.array(numbers).T
-    real = judged(asked, found, np.minimum(right, np.minimum(asked, found)))
+    requested, found, right = np.array(numbers).T
+    real = judged(requested, found, np.minimum(right, np.minimum(requested, found)))
     floor = floor_of(real, quantile)
-    pairs = [pair(0, [at(0)] * int(n)) for n in asked]
+    pairs = [pair(0, [at(0)] * int(n)) for n in requested]
     report = filter_pairs(pairs, real, floor)[1]
-    assert floor.real.sum() == len(asked) and (len(floor.real) == 1 or floor.real.min() >= 20)
+    assert floor.real.sum() == len(requested) and (len(floor.real) == 1 or floor.real.min() >= 20)
     for stratum in report["strata"]:
         assert stratum["dropped"] <= quantile * stratum["real"] and stratum["all"] == stratum["real"]
 
@@ -315,7 +320,7 @@ def test_what_is_dropped_is_counted(tmp_path):
     given = judge(panel, pairs)
     write_table(path, adherence_rows("generated", pairs, given), COLUMNS)
     read = read_adherence(path, "generated")
-    assert all(np.array_equal(a, b) for a, b in zip(read[:3], (given.asked, given.found, given.right), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(read[:3], (given.requested, given.found, given.right), strict=True))
     assert np.allclose(read.adherence, given.of_pair, atol=1e-6)
 
     kept, report = filter_pairs(pairs, read, floor_of(judged([1], [0.5], [0.3]), 0))  # at least 1.6/2.5
@@ -325,8 +330,8 @@ def test_what_is_dropped_is_counted(tmp_path):
         "disc": {"all": 1, "kept": 0, "dropped": 1},
         "square": {"all": 3, "kept": 2, "dropped": 1},
     }
-    assert report["strata"] == [{"least_asked": 0, "floor": 0.64, "real": 1, "all": 4, "kept": 3, "dropped": 1}]
-    assert report["mean_asked"] == {"all": 0.75, "kept": pytest.approx(1 / 3)}
+    assert report["strata"] == [{"least_requested": 0, "floor": 0.64, "real": 1, "all": 4, "kept": 3, "dropped": 1}]
+    assert report["mean_requested"] == {"all": 0.75, "kept": pytest.approx(1 / 3)}
     json.dumps(report, allow_nan=False)
     everything, none = filter_pairs(pairs, read, floor_of(judged([1], [9], [0]), 0)), floor_of(judged([2], [2], [2]), 0)
     assert everything[0] == pairs and filter_pairs(pairs[:2], Judged(*(n[:2] for n in read)), none)[0] == []
@@ -335,7 +340,7 @@ def test_what_is_dropped_is_counted(tmp_path):
         filter_pairs(pairs[:3], read, none)
     with pytest.raises(TemDataError, match="adherence.csv: expected rows of kind 'real', found none"):
         read_adherence(path, "real")
-    write_table(path, [{"kind": "real", "asked": 1}], ("kind", "asked"))
+    write_table(path, [{"kind": "real", "requested": 1}], ("kind", "requested"))
     with pytest.raises(TemDataError, match="without pair, micrograph_id, found"):
         read_adherence(path, "real")
 
@@ -344,3 +349,25 @@ def test_what_is_dropped_is_counted(tmp_path):
 def test_a_quantile_out_of_range_is_refused(quantile):
     with pytest.raises(TemDataError, match="filter.quantile"):
         read_section(FilterSettings, {"quantile": quantile})
+
+
+# Confirming
+
+
+def test_a_defect_is_confirmed_by_any_judge_that_has_not_seen_the_scene(monkeypatch):
+    """Place, class, confidence and scene all count."""
+
+    def predict(detector, images, progress):
+        return [tuple(detector.model.get(int(image[0, 0]), ())) for image in images]
+
+    monkeypatch.setattr(confirming, "predict_patches", predict)
+    right, wrong_class, beside = at(0, score=0.3), at(1, "disc", 0.9), at(3, score=0.9)
+    unsure, last = at(2, score=0.1), at(4, score=0.9)
+    first = who_finds({0: [right, wrong_class, beside, unsure], 1: [at(0)]}, seen=["seen"])
+    second = who_finds({0: [last], 1: []})
+    pairs = [pair(0, [at(0), at(1), at(2), at(4)]), pair(1, [at(0)], scene="seen"), pair(2)]
+    found = confirming.confirmed([first, second], pairs, 0.2)
+    assert [of_pair.tolist() for of_pair in found] == [[True, False, False, True], [False], []]
+    assert confirming.confirmed([first], pairs[:1], 0.05)[0].tolist() == [True, False, True, False]
+    with pytest.raises(TemDataError, match="every judge has seen"):
+        confirming.confirmed([first], pairs, 0.2)

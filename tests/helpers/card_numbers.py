@@ -79,7 +79,7 @@ def pool_of(results, params):
             content["share"] = content["pairs"]["kept"] / content["pairs"]["all"]
         if path.name == "paint.json":
             for held in content["defects"].values():
-                held["share"] = held["kept"] / held["asked"]
+                held["share"] = held["kept"] / held["requested"]
         values = dict(leaves(content))
         found |= set(values.values())
         place = path.relative_to(results).parts

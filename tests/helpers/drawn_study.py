@@ -96,7 +96,7 @@ def draw_run(folder: Path, rng: np.random.Generator) -> None:
     pictures["memorisation"] = {kind: {"ratio_median": share(rng)} for kind in ("generated", "real")}
     judged = {kind: {"f1_hm": share(rng), "pairs": count(rng)} for kind in ("real", "reconstructed", "generated")}
     write_json(folder / "fidelity.json", {"adherence": judged, "pictures": pictures})
-    placed = {name: {"asked": 10 * count(rng), "kept": count(rng)} for name in CLASSES}
+    placed = {name: {"requested": 10 * count(rng), "kept": count(rng)} for name in CLASSES}
     write_json(folder / "paint.json", {"masks": count(rng), "patches": count(rng), "defects": placed})
     write_json(folder / "filter.json", {"pairs": {"all": 10 * count(rng), "kept": count(rng)}})
 

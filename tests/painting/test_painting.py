@@ -145,7 +145,7 @@ def test_a_data_set_is_painted_and_counted(folders, capsys):
     rows, originals = read_rows(folders / "painted", "train"), read_rows(folders / "patches", "train")
     assert len(rows) == 4 and {r.origin for r in rows} == {"paint"} and {r.num_inference_steps for r in rows} == {8}
     new = sum(len(row.defects) - 1 for row in rows)
-    assert report == {"masks": 5, "patches": 4, "defects": {"square": {"asked": new, "kept": new}}} and new >= 4
+    assert report == {"masks": 5, "patches": 4, "defects": {"square": {"requested": new, "kept": new}}} and new >= 4
     assert f"kept {new} of {new} square" in capsys.readouterr().out
     by_name = {o.micrograph_id: o for o in originals}
     assert {r.scene for r in rows} <= {o.scene for o in originals}
@@ -171,8 +171,8 @@ def test_what_is_not_confirmed_is_neither_painted_nor_labelled(folders, monkeypa
         near = blend_weight(dropped, row.shape) > 0
         original = next(p for p in read_rows(folders / "patches", "train") if p.micrograph_id == row.micrograph_id)
         assert np.array_equal(row.pixels[near], original.pixels[near])
-    asked, kept = report["defects"]["square"].values()
-    assert 0 < kept < asked
+    requested, kept = report["defects"]["square"].values()
+    assert 0 < kept < requested
 
 
 def test_judges_are_needed_to_confirm(folders):

@@ -165,7 +165,11 @@ def test_generated_pairs_load_and_say_where_they_come_from(project, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "output", "progress"),
-    [("train_ldm", "ldm", "checkpoint-*"), ("generate", "pairs/exp_gen", "data/train-*.parquet")],
+    [
+        ("train_ldm", "ldm", "checkpoint-*"),
+        ("generate", "pairs/exp_gen", "data/train-*.parquet"),
+        ("paint", "pairs/exp_paint", "data/train-*.parquet"),
+    ],
 )
 def test_kill_9_and_again_gives_the_same_bytes(project, module, output, progress):
     target = project / "runs" / CELL / output
