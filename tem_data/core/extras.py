@@ -14,6 +14,7 @@ EXTRAS = {
     "fidelity": "diffusion,detection",
     "hub": "pipeline",
     "judges": "diffusion,detection",
+    "painting": "diffusion,detection",
     "training": "diffusion",
 }
 
