@@ -217,7 +217,11 @@ def test_pairs_are_read_or_missed_by_name(tmp_path):
 
 def test_training_from_a_dataset_leaves_sample_sheets(tmp_path):
     images = toy(8, 3).images
-    patches = [replace(patch, image=image) for patch, image in zip(mask_micrographs(8), images, strict=True)]
+    unclear = defect_from_mask("unclear", np.ones((3, 3), bool), 0, 0, ignore=True)
+    patches = [
+        replace(patch, image=image, defects=(*patch.defects, unclear))
+        for patch, image in zip(mask_micrographs(8), images, strict=True)
+    ]
     write_dataset(tmp_path / "patches", {"train": patches[:5], "validation": patches[5:]}, CLASSES)
     settings = LDMSettings(**(LDM | dict(steps=2, batch_size=2, sample_steps=1)))
     pipeline, history = ldm_steps.ldm_for(tmp_path / "patches", untrained_autoencoder(), settings, 0, tmp_path / "work")
