@@ -55,7 +55,7 @@ def class_keys(classes: Sequence[str]) -> list:
 
 
 def colour_mask(mask: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """A class mask (h, w) as an RGB picture (h, w, 3) in [0, 1] on black; ignored defects, a class further, in white."""
+    """A class mask (h, w) as an RGB picture (h, w, 3) in [0, 1] on black; ignored defects, the last value, in white."""
     from matplotlib.colors import to_rgb
 
     return np.array([(0, 0, 0), *(to_rgb(colour_of(name, classes)) for name in classes), (1, 1, 1)])[mask]
