@@ -89,7 +89,7 @@ def _options(group: Path, apart: Sequence[Override]) -> list[Override]:
 def _differences(base: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[Override]:
     apart = {k: wanted.get(k, ABSENT) for k in {**base, **wanted} if base.get(k) != wanted.get(k)}
     if not all(re.fullmatch(r"\w+", key) for key in apart):  # as MODEL.FPN.OUT_CHANNELS, which is no path of settings
-        yield "+" * (not base) + prefix[:-1], {key: value for key, value in apart.items() if value is not ABSENT}
+        yield "+" + prefix[:-1], {key: value for key, value in apart.items() if value is not ABSENT}
         return
     for key, value in apart.items():
         before = base.get(key, ABSENT)

@@ -72,7 +72,7 @@ def trained() -> tuple[Autoencoder, MaskToMicrographPipeline, History, History]:
         autoencoder, history = train_autoencoder(
             train.images, validation.images, AutoencoderSettings(**AUTOENCODER), f"{work}/ae", 0
         )
-        unet, ldm_history = train_ldm(autoencoder, train, validation, 1, LDMSettings(**LDM), f"{work}/ldm", 1)
+        unet, ldm_history = train_ldm(autoencoder, train, validation, 1, LDMSettings(**LDM), f"{work}/ldm", 2)
     return autoencoder, MaskToMicrographPipeline.assemble(unet, autoencoder, ["square"], 0.5), history, ldm_history
 
 

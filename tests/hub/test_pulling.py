@@ -60,7 +60,7 @@ def test_pulling_takes_an_old_version_or_a_part_and_replaces_nothing_unasked(hub
     published(project, tmp_path / "2")
     pairs = CELL.folder / "pairs"
     pulled = pull(f"{REPO}@v1.0.0", fresh, only=[str(pairs)])
-    assert {*pulled.outs} == {pairs / "exp_gen", pairs / "exp_gen_filtered"}
+    assert {*pulled.outs} == {pairs / "exp_gen", pairs / "exp_gen_filtered", pairs / "exp_paint"}
     assert not (fresh / CELL.data).exists()
     with pytest.raises(TemDataError, match="exp_gen.*--replace"):
         pull(REPO, fresh)
