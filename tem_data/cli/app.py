@@ -13,18 +13,8 @@ from tem_data.core.files import locked
 
 STEPS = (
     *("init", "import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm"),
-    *(
-        "generate",
-        "paint",
-        "fidelity",
-        "filter-pairs",
-        "copy-paste",
-        "train-detector",
-        "predict",
-        "score",
-        "agree",
-        "measure",
-    ),
+    *("generate", "paint", "fidelity", "filter-pairs", "copy-paste", "train-detector"),
+    *("predict", "score", "agree", "measure"),
     *("publish", "pull", "settings"),
 )
 app = typer.Typer(
@@ -72,6 +62,13 @@ OutFile = Annotated[
     Path, typer.Option("--out", "-o", help="File for the result; one that is there is replaced.", dir_okay=False)
 ]
 MinAreaPx = Annotated[int, typer.Option(help="Ignore what an edge leaves of a defect below this area, px².", min=0)]
+Judges = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the judges of these PATCHES; where there is none they are trained and kept there. "
+        "Without it they are trained for this command alone."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]
 Split = Annotated[int, typer.Option("--split", help="Which split of the table.", min=1)]
 TrainingSize = Annotated[str, typer.Option("--n", help="Training and validation micrographs together, or `all`.")]

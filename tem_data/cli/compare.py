@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tem_data.cli.app import MinAreaPx, OutFolder, Seed, app
+from tem_data.cli.app import Judges, MinAreaPx, OutFolder, Seed, app
 from tem_data.cli.options import ParamsOption, SetOption, options_of, settings_file
 from tem_data.core.errors import TemDataError
 from tem_data.fidelity.settings import FilterSettings
@@ -74,13 +74,7 @@ def fidelity(
     pairs: Annotated[Path, typer.Argument(help="Dataset folder written by `generate`.")],
     ldm: Annotated[str, typer.Option(help="Folder or Hub name of the latent diffusion model that made PAIRS.")],
     out: OutFolder,
-    judges: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the judges of these PATCHES; where there is none they are trained and kept there. "
-            "Without it they are trained for this report alone."
-        ),
-    ] = None,
+    judges: Judges = None,
     params: ParamsOption = None,
     changes: SetOption = (),
     seed: Seed = 0,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tem_data.cli.app import OutFolder, Patches, Seed, app
+from tem_data.cli.app import Judges, OutFolder, Patches, Seed, app
 from tem_data.cli.options import ParamsOption, SetOption, options_of, settings_file
 from tem_data.diffusion.settings import AutoencoderSettings, GenerationSettings, LDMSettings
 
@@ -70,12 +70,7 @@ def paint(
     patches: Patches,
     masks: Annotated[Path, typer.Argument(help="Dataset folder written by `sample-masks`, of the patches' size.")],
     out: OutFolder,
-    judges: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the judges of these PATCHES, trained there if there is none; else for this alone."
-        ),
-    ] = None,
+    judges: Judges = None,
     params: ParamsOption = None,
     changes: SetOption = (),
     seed: Seed = 0,

@@ -14,7 +14,7 @@ from accelerate import PartialState
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import is_main_process, move, work_folder
 from tem_data.core.micrograph import Micrograph
-from tem_data.core.schema import common_classes, read_dataset, read_rows, write_readme, write_shard
+from tem_data.core.schema import Classes, common_classes, read_dataset, read_rows, write_readme, write_shard
 from tem_data.diffusion.generation import GenerationRequest, generate
 from tem_data.diffusion.pipeline import KnownPictures
 from tem_data.diffusion.settings import GenerationSettings
@@ -50,16 +50,16 @@ def paint_dataset(
     model = ldm if Path(ldm).is_dir() else checkpoint
     training = read_rows(patches, "train")
     count = settings.count or round(settings.per_patch * len(training))
-    drawn = list(read_dataset(masks))
+    classes, drawn = common_classes([patches, masks]), list(read_dataset(masks))
     placements = list(place_defects(training, drawn, count, settings.share, seed))
     print(f"{count} patches to paint into, {generation.num_inference_steps} steps each")
     panel = _panel(judges, settings)
     inputs = patches, masks, *([judges] if judges else [])
     with work_folder(out, [checkpoint, settings, generation, seed], *inputs) as work:
-        _paint(model, patches, masks, placements, settings, generation, panel, work)
+        _paint(model, masks, placements, classes, settings, generation, panel, work)
         if is_main_process():
             move(work, out)
-    counted = _counted(placements, read_rows(out, "train"), common_classes([patches, masks]).names)
+    counted = _counted(placements, read_rows(out, "train"), classes.names)
     print(
         f"{out}: {count} patches; kept " + ", ".join(f"{n['kept']} of {n['requested']} {c}" for c, n in counted.items())
     )
@@ -78,15 +78,14 @@ def _panel(judges: Folder | None, settings: PaintSettings) -> list[Judge]:
 
 def _paint(
     ldm: Folder,
-    patches: Folder,
     masks: Folder,
     placements: Sequence[Placement],
+    classes: Classes,
     settings: PaintSettings,
     generation: GenerationSettings,
     judges: Sequence[Judge],
     folder: Path,
 ) -> None:
-    classes = common_classes([patches, masks])
     pipeline, checkpoint = load_pipeline(ldm)
     names = painted_classes(pipeline, ldm, masks)
     origin = made_by("paint", checkpoint, generation)
