@@ -25,7 +25,7 @@ test: check ## check, then all tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
 
 test-fast: setup ## the tests that are not marked slow
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -m "not slow"
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -m "not slow" -n logical
 
 check: setup ## ruff's rules and format, and types
 	$(BIN)/ruff check .

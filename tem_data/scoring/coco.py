@@ -128,9 +128,7 @@ def _shape(instance: Instance, image: Image, path: str | os.PathLike, masks: boo
     """The box x, y, w, h as given, else that of the mask; and the mask's code if masks are matched."""
     code = None if instance.outline is None else instance.outline.rle(cast("tuple[int, int]", image.shape))
     if masks and code is None:
-        raise TemDataError(
-            f"{path}: {instance.item}: has no segmentation; give masks, or match boxes instead (--match box)"
-        )
+        raise TemDataError(f"{path}: {instance.item}: has no segmentation; give masks, or set `match` to box")
     if instance.box is None and code is None:
         raise TemDataError(f"{path}: {instance.item}: expected a `bbox` or a `segmentation`; neither is there")
     box = rle_ops.toBbox(code).tolist() if instance.box is None else instance.box

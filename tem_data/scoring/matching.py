@@ -113,7 +113,7 @@ def _order(labels: Labels, by_score: bool) -> list[int]:
 def _check_masks(truth: Labels, prediction: Labels) -> None:
     for name, labels in (("truths", truth), ("predictions", prediction)):
         if len(labels) and labels.rles is None:
-            raise TemDataError(f"the {name} have boxes but no masks; match boxes instead (--match box)")
+            raise TemDataError(f"the {name} have boxes but no masks; set `match` to box")
     sizes = {tuple(code["size"]) for labels in (truth, prediction) for code in labels.rles or ()}
     if len(sizes) > 1:
         raise TemDataError(

@@ -169,7 +169,7 @@ def test_score_and_agree_see_the_same_truths(files, truth):
     try:
         scored = score_coco(*paths, EvaluationSettings(thresholds=[0.5])).best.counts
     except TemDataError as error:
-        refused = str(error).replace(", or match boxes instead (--match box)", "")
+        refused = str(error).replace(", or set `match` to box", "")
     else:
         refused = None
     try:

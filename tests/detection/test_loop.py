@@ -47,6 +47,7 @@ def test_golden_losses(tmp_path, monkeypatch):
     assert tens == pytest.approx(expected, rel=0.15)
 
 
+@pytest.mark.slow
 def test_half_precision_learns_and_leaves_a_plain_detector(tmp_path):
     chosen, patches = replace(SHORT, learning_rate=3e-3, checkpointing_steps=100), toy(24, 0)
     detector, half = train(patches, tmp_path / "half", replace(chosen, iterations=41, mixed_precision="bf16"))
@@ -101,6 +102,7 @@ def shared_patches():
     return [replace(patch, defects=()) if number < 3 else patch for number, patch in enumerate(patches)]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_two_parts_of_one(tmp_path):
     """Killed and resumed too. Gradients are summed in another order, hence the tolerance."""
     run_in_two_processes("tests.detection.test_loop", tmp_path)

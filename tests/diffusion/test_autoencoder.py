@@ -147,6 +147,7 @@ def test_a_saved_autoencoder_is_as_readable_as_other_files(tmp_path):
     assert permissions(tmp_path / "ae") == {(False, 0o644), (True, 0o755)}
 
 
+@pytest.mark.slow
 def test_saved_autoencoder_decodes_the_same(tmp_path):
     autoencoder = trained()[0]
     save_autoencoder(autoencoder, tmp_path / "ae")

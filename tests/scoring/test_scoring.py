@@ -457,7 +457,7 @@ def test_coco_crowds_are_ambiguous_and_box_files_are_scored_by_box(score):
     results = [{"image_id": 1, "category_id": 7, "bbox": [2, 2, 10, 10], "score": 1.0}]
     scores = score(truth, results, match="box").best
     assert (scores.counts.ignored, scores.counts.truths.tolist()) == (1, [0, 1])
-    with pytest.raises(TemDataError, match=r"truth.json: annotations\[0\].*--match box"):
+    with pytest.raises(TemDataError, match=r"truth.json: annotations\[0\].*set `match` to box"):
         score(truth, results)
 
 
