@@ -16,6 +16,7 @@ from published_sampler import fit_published, published_mask
 from tem_data.core.files import read_table
 from tem_data.core.micrograph import Micrograph
 from tem_data.importing.micrographs import import_micrographs
+from tem_data.importing.settings import ImportSettings
 from tem_data.mask_comparison.comparison import compare_masks
 from tem_data.mask_comparison.features import measure_masks
 from tem_data.mask_comparison.text import describe
@@ -30,10 +31,15 @@ SIZE, MIN_AREA_PX, CLASSES = 256, 20, ("100", "111", "bdot")
 def micrographs_by_role(folder: Path) -> dict[str, list[Micrograph]]:
     """The micrographs of each role of split 1, without their images, with the scenes of the table."""
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
-    settings = {key: params["import"][key] for key in ("max_side", "min_alignment")}
-    settings |= {"source": "ellipses", "classes": params["classes"], "ignored": params["ignored"]}
-    settings |= {"images": str(folder / "images"), "annotations": str(folder / "ellipses.csv")}
-    found, _ = import_micrographs(settings | {"calibration": str(folder / "micrographs.csv")})
+    settings = ImportSettings(
+        source="ellipses",
+        images=str(folder / "images"),
+        annotations=str(folder / "ellipses.csv"),
+        calibration=str(folder / "micrographs.csv"),
+        classes=params["import"]["classes"],
+        ignored=params["import"]["ignored"],
+    )
+    found = import_micrographs(settings).micrographs
     rows = {Path(row["file_name"]).stem: row for row in read_table(folder / "splits.csv")}
     by_role: dict[str, list[Micrograph]] = {"train": [], "val": [], "test": [], "": []}
     for micrograph in found:

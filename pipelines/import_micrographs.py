@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pipelines.common import stage
 from tem_data.core.files import write_json
-from tem_data.core.places import MICROGRAPHS, RESULTS
+from tem_data.core.places import IMPORT_SHEET, MICROGRAPHS, RESULTS
 from tem_data.importing.settings import ImportSettings
 from tem_data.importing.steps import import_dataset
 
 
 def main(settings: ImportSettings) -> None:
-    report = import_dataset(settings, MICROGRAPHS, RESULTS / "quarantine.csv", RESULTS / "overlaps.csv")
+    tables = RESULTS / "quarantine.csv", RESULTS / "overlaps.csv"
+    report = import_dataset(settings, MICROGRAPHS, *tables, IMPORT_SHEET)
     write_json(RESULTS / "import.json", report)
 
 

@@ -6,6 +6,7 @@ every conversion starts from the dataset:
     pairs = load_dataset("org/name", "synthetic-n10-split1", split="train")
     targets = Targets.of(pairs)
     image, target = targets.to_torchvision(pairs[0])
+    loader = DataLoader(pairs, batch_size=4, collate_fn=targets.collate_fn)
 """
 
 from __future__ import annotations
@@ -153,6 +154,17 @@ class Targets:
         }
         image = torch.from_numpy(micrograph.image).float().div(255).expand(3, *micrograph.shape)
         return image, target if image_id is None else target | {"image_id": image_id}
+
+    def collate_fn(
+        self, rows: Iterable[Mapping[str, Any]]
+    ) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor | int]]]:
+        """For a torch `DataLoader(dataset, collate_fn=targets.collate_fn)`: the images and targets of a batch.
+
+        They are as `to_torchvision` gives them: `model(*batch)` trains. Images of a batch may differ in size. Raises
+        TemDataError as `to_torchvision` does.
+        """
+        pairs = [self.to_torchvision(row) for row in rows]
+        return [image for image, _ in pairs], [target for _, target in pairs]
 
     def _objects(self, objects: Mapping[str, Any], shape: tuple[int, int], where: str) -> dict[str, list]:
         """What `from_row` reads of `objects`, checked: anyone may have written what the Hub holds."""

@@ -130,6 +130,31 @@ def test_a_torch_loader_makes_batches_of_targets(load, form, streaming):
     assert batches == [(3, [2, 1, 300]), (1, [0])]
 
 
+@pytest.mark.parametrize("form, workers", [(None, 0), ("torch", 0), ("numpy", 0), ("torch", 1)])
+def test_the_collate_fn_gives_images_and_targets(load, form, workers):
+    data = load().with_format(form)
+    targets = Targets.of(data, NAMES)
+    loader = DataLoader(data, batch_size=3, collate_fn=targets.collate_fn, num_workers=workers)
+    (images, found), (last_images, last_found) = loader
+    assert [tuple(image.shape) for image in images + last_images] == [(3, SIDE, SIDE)] * 4
+    assert [target["labels"].tolist() for target in found + last_found] == [[2, 3], [1], [3] * 300, []]
+    assert found[1]["boxes"].tolist() == [[0, 0, 5, 6]] and last_found[0]["boxes"].shape == (0, 4)
+    for row, image, target in zip(load(), images, found, strict=False):
+        expected_image, expected = targets.to_torchvision(row)
+        assert torch.equal(image, expected_image) and all(
+            torch.equal(target[name], expected[name]) for name in expected
+        )
+
+
+def test_torch_keeps_the_integers_of_masks_and_instances(load):
+    data = load().with_format("torch")
+    for rows in (data[:4], next(iter(DataLoader(data.select_columns(["mask", "instances"]), batch_size=4)))):
+        assert (rows["mask"].dtype, rows["instances"].dtype) == (torch.uint8, torch.uint16)
+        for mask, instances, micrograph in zip(rows["mask"], rows["instances"].long(), ROWS, strict=True):
+            assert mask[0].tolist() == class_mask(micrograph.defects, NAMES, micrograph.shape).tolist()
+            assert instances[0].tolist() == instance_map(micrograph.defects, micrograph.shape).tolist()
+
+
 def test_torchvision_target_of_known_objects(load):
     image, target = Targets.of(load()).to_torchvision(load()[1], image_id=7)
     assert (image.dtype, tuple(image.shape)) == (torch.float32, (3, SIDE, SIDE))

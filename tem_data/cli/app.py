@@ -14,7 +14,7 @@ from tem_data.core.files import locked
 STEPS = (
     *("init", "import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm"),
     *("generate", "paint", "fidelity", "filter-pairs", "copy-paste", "train-detector"),
-    *("predict", "score", "agree", "measure"),
+    *("predict", "score", "agree", "measure", "export"),
     *("publish", "pull", "settings"),
 )
 app = typer.Typer(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tem_data.cli.app import Dataset, OutFile, OutFolder, Patches, Seed, Split, TrainingSize, app
 from tem_data.cli.options import options_of
-from tem_data.importing.settings import ImportSettings
+from tem_data.importing.settings import ImportSettings, LabelSource
 from tem_data.patches.settings import CopyPasteSettings, PatchSettings
 from tem_data.simulation.settings import SimulationSettings
 from tem_data.splits.schemes import SplitSettings
@@ -18,32 +18,36 @@ from tem_data.splits.schemes import SplitSettings
 @app.command("import")
 @options_of(ImportSettings, without=("source",))
 def import_(
-    images: Annotated[Path, typer.Argument(help="Folder of micrographs: PNG, JPEG or TIFF.")],
-    annotations: Annotated[
-        Path, typer.Argument(help="COCO file, table of ellipses, or folder of Fiji tables or of mask images.")
+    images: Annotated[
+        Path, typer.Argument(help="Folder of micrographs: TIFF, PNG, JPEG, DM3/DM4, EMD, SER, MRC or HSPY.")
     ],
+    annotations: Annotated[Path, typer.Argument(help="File or folder of labels, of any of the kinds of --source.")],
     out: OutFolder,
     settings: ImportSettings,
     source: Annotated[
-        Literal["coco", "ellipses", "fiji", "masks"],
+        LabelSource,
         typer.Option(
-            help="What ANNOTATIONS is. fiji: files NAME_results.csv and NAME_log.txt, measured in px (in Fiji, before "
-            "measuring: Analyze > Set Scale > Click to Remove Scale)."
+            help="What ANNOTATIONS is. auto: any of the others. fiji: Results tables. ellipses: one table with the "
+            "columns of --columns. masks: pictures of classes. rois: ROIs of ImageJ."
         ),
-    ] = "coco",
+    ] = "auto",
     quarantine: Annotated[Path, typer.Option(help="Table of everything that was found wrong.")] = Path(
         "quarantine.csv"
     ),
     overlaps: Annotated[Path, typer.Option(help="Table of the micrographs that overlap.")] = Path("overlaps.csv"),
+    sheet: Annotated[
+        Path, typer.Option(help="Page with all micrographs and their labels, the doubtful ones first.")
+    ] = Path("import.html"),
 ) -> None:
     """Bring labelled micrographs of your own into a dataset folder.
 
     What is wrong with a label or an image never stops the import: it is set
-    aside, counted on the screen, and listed in the quarantine table.
+    aside, counted on the screen, and listed in the quarantine table and on the
+    page `--sheet`.
     """
     from tem_data.importing.steps import import_dataset
 
-    import_dataset(settings, out, quarantine, overlaps)
+    import_dataset(settings, out, quarantine, overlaps, sheet)
 
 
 @app.command()

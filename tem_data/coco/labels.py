@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from tem_data.coco.faults import Fault, Faults
-from tem_data.coco.reading import CocoFile, Instance, read_truth
+from tem_data.coco.reading import NOWHERE, CocoFile, Instance, read_truth
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph, defect_from_rle
 from tem_data.importing.labels import Label, LabelTable, Polygons
@@ -31,7 +31,10 @@ def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTabl
         for instance in boxes:
             detail = "has a box and no segmentation; draw its outline"
             quarantine.add(image.file_name, instance.item, "only a box", "set aside", detail)
-        tables.append(LabelTable(image.file_name, tuple(labels), image.shape, file.lost[key] + len(boxes)))
+        lost = file.lost[key] + len(boxes)
+        # labels of no listed image may be of any image that has none
+        lost += 0 if labels else file.lost[NOWHERE]
+        tables.append(LabelTable(image.file_name, tuple(labels), image.shape, lost))
     return tables
 
 

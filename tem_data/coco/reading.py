@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tem_data.coco.faults import Fault, Faults, confidence, crowd, identity, shown, text
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json
 from tem_data.core.rle import MOST_PX, checked_polygons, numbers, to_rle, whole
-from tem_data.importing.labels import Polygons, RunLengths
+from tem_data.importing.labels import Box, Polygons, RunLengths
 from tem_data.importing.tables import number
 
 TRUTH = "a COCO ground truth with `images`, `annotations` and `categories`"
+LEAST_OVERLAP = 0.5  # of a stated box with that of its polygons
+WRONG_EDGE = 0.05  # of the side of a mask, and a pixel, by which a stated edge is another
+NOWHERE = ""  # of labels whose image is not listed
 RESULTS = "a list of results [{image_id, category_id, segmentation, score}, ...]"
 
 
@@ -48,7 +52,10 @@ class Instance(NamedTuple):
 
 
 class CocoFile(NamedTuple):
-    """Images and categories by the text of their ids; of each image its instances, and how many cannot be read."""
+    """Images and categories by the text of their ids; of each image its instances, and how many cannot be read.
+
+    `lost` counts labels of images that are not listed at `NOWHERE`.
+    """
 
     images: dict[str, Image]
     categories: dict[str, Category]
@@ -188,9 +195,24 @@ def _read_instances(entries: list, file: CocoFile, faults: Faults, masks: bool, 
             file.instances[image].append(_instance(entry, item, file.images[image], file, faults, masks, results))
         except Fault as fault:
             faults.found(fault, item, file_name)
-            if image in file.images:
-                file.lost[image] += 1
+            file.lost[image if image in file.images else NOWHERE] += 1
+    _judge_crowds(file, faults)
     return file
+
+
+def _judge_crowds(file: CocoFile, faults: Faults) -> None:
+    """Brush masks are often written as crowds: where every label is one, they are labels; else they are ignored."""
+    every = [(key, instance) for key, instances in file.instances.items() for instance in instances]
+    crowds = [(key, instance) for key, instance in every if instance.crowd]
+    if crowds and len(crowds) == len(every):
+        detail = f"all {len(every)} labels have iscrowd 1, as brush masks are exported"
+        faults.odd(f"truths taken as labels: {detail}", "crowd", "", Path(faults.path).name, detail, "taken as labels")
+        for instances in file.instances.values():
+            instances[:] = [instance._replace(crowd=False) for instance in instances]
+        return
+    for key, instance in crowds:
+        detail = "iscrowd 1, which others have not"
+        faults.odd("truths with iscrowd 1, ignored", "crowd", instance.item, file.images[key].file_name, detail)
 
 
 def _item(entry: Any, place: int, results: bool) -> str:
@@ -219,8 +241,42 @@ def _instance(
     outline = None
     if segmentation and (masks or box is None):
         outline = _outline(segmentation, item, image, faults)
+        box = _agreeing(box, outline, item, image, faults)
     area = None if entry.get("area") is None else number(entry["area"])
     return Instance(item, category, outline, box, area, is_crowd, score)
+
+
+def _agreeing(
+    box: list[float] | None, outline: Polygons | RunLengths, item: str, image: Image, faults: Faults
+) -> list[float] | None:
+    """The stated box where it fits the outline; corners x, y, x, y are read as such. Raises Fault where it does not."""
+    drawn = None if box is None or outline == Polygons(()) else outline.box()
+    if box is None or drawn is None or drawn[0] == drawn[2] or drawn[1] == drawn[3]:
+        return box
+    x, y, width, height = box
+    if _fits((x, y, x + width, y + height), drawn, outline):
+        return box
+    if _overlap((x, y, width, height), drawn) >= LEAST_OVERLAP:
+        detail = "`bbox` holds the corners x, y, x, y"
+        faults.odd("boxes written as corners", "bad entry", item, image.file_name, detail, "recomputed")
+        return [drawn[0], drawn[1], drawn[2] - drawn[0], drawn[3] - drawn[1]]
+    found = [round(edge, 1) for edge in drawn]
+    raise Fault("box elsewhere", f"`bbox` {box} is not where its outline lies, {found}; are x and y exchanged in one?")
+
+
+def _fits(stated: Box, drawn: Box, outline: Polygons | RunLengths) -> bool:
+    """Boxes of run lengths are computed, so that theirs agree but for rounding; those of polygons are also drawn."""
+    if isinstance(outline, Polygons):
+        return _overlap(stated, drawn) >= LEAST_OVERLAP
+    slack = 1 + WRONG_EDGE * max(drawn[2] - drawn[0], drawn[3] - drawn[1])
+    return all(abs(a - b) <= slack for a, b in zip(stated, drawn, strict=True))
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes left, top, right, bottom, each grown by a pixel to all sides."""
+    (a, b, c, d), (e, f, g, h) = ((x - 1, y - 1, u + 1, v + 1) for x, y, u, v in (one, other))
+    shared = max(0.0, min(c, g) - max(a, e)) * max(0.0, min(d, h) - max(b, f))
+    return shared / ((c - a) * (d - b) + (g - e) * (h - f) - shared)
 
 
 def _category(given: Any, categories: dict[str, Category]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import hashlib
+import io
 import json
 import os
 import re
@@ -172,13 +173,13 @@ def write_table(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], colu
 def read_table(path: str | os.PathLike, columns: Collection[str] = ()) -> list[dict[str, str]]:
     """The rows, maybe none, of a CSV file that has at least `columns`; blank lines are skipped.
 
-    Raises TemDataError where there is no such file, it is not a CSV table in
+    Cells may be separated by semicolons or tabs, too, whichever the first line
+    has most of. Raises TemDataError where there is no such file, it is not a CSV table in
     UTF-8, a column is missing or named twice, or a row has more or fewer cells
     than there are columns.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header, *lines = list(csv.reader(file)) or [[]]
+        header, *lines = _cells(Path(path).read_bytes()) or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise TemDataError(f"{path}: expected a CSV file in UTF-8 ({error}); give the path of one") from error
     if missing := [name for name in columns if name not in header]:
@@ -196,6 +197,15 @@ def read_table(path: str | os.PathLike, columns: Collection[str] = ()) -> list[d
             )
         rows.append(dict(zip(header, cells, strict=True)))
     return rows
+
+
+def _cells(content: bytes) -> list[list[str]]:
+    """Raises ValueError or csv.Error where this is no text, or not a table."""
+    if content.startswith((b"\xd0\xcf\x11\xe0", b"PK\x03\x04")):
+        raise ValueError("it is a spreadsheet; save it as CSV")
+    text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    first = text.partition("\n")[0]
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
 
 
 def read_numbers(path: str | os.PathLike, text: Collection[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from tem_data.core.errors import TemDataError
 ROLES = ("train", "validation", "test")
 ALL = "all"
 MICROGRAPHS = Path("data/micrographs")
+IMPORT_SHEET = Path("runs/import.html")
 RESULTS = Path("results")
 SPLIT_TABLE = RESULTS / "splits.csv"
 CARDS = Path("cards/rendered")

@@ -2,19 +2,7 @@
 
 A folder holds `data/{split}-*.parquet` and a `README.md` whose `configs:` tell
 `datasets.load_dataset(folder)` what the splits are. One row is one micrograph
-or patch:
-
-| column | type |
-|---|---|
-| image | 8-bit grey PNG, null for a mask without a picture |
-| mask | 8-bit PNG, 0 background, k + 1 for class k of `objects.category` |
-| instances | 16-bit PNG, 0 background, i + 1 for object i |
-| objects | id, category (ClassLabel), bbox (x, y, w, h px), area (px²), segmentation (COCO RLE), ignore |
-| micrograph_id, scene, specimen | str |
-| nm_per_px, thickness_nm | float, null where unknown |
-| origin | exp, builtin, sim, gen or copypaste |
-| x, y, symmetry | the window of the micrograph that a patch is |
-| seed, checkpoint, guidance_scale, num_inference_steps | what makes a drawn mask or generated patch again |
+or patch; `tem_data.core.card.COLUMNS` says what its columns are.
 """
 
 from __future__ import annotations
@@ -33,6 +21,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
+from tem_data.core.card import folder_card
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write
 from tem_data.core.micrograph import Defect, Micrograph, class_mask, defect_from_rle, instance_map
@@ -188,7 +177,10 @@ def write_micrographs(
 
 
 def write_readme(folder: str | os.PathLike, classes: Classes, description: str = "") -> None:
-    """The README whose `configs:` `load_dataset` and the Hub's viewer read; `tem_data:` holds the classes."""
+    """The README whose `configs:` `load_dataset` and the Hub's viewer read; `tem_data:` holds the classes.
+
+    Its text says what the splits, columns and mask values are, with code that decodes a row.
+    """
     shards = Path(folder, "data").glob("*-?????.parquet")
     present = {shard.name[: -len("-00000.parquet")] for shard in shards}
     order = sorted(present, key=lambda split: (ROLES.index(split) if split in ROLES else len(ROLES), split))
@@ -201,14 +193,16 @@ def write_readme(folder: str | os.PathLike, classes: Classes, description: str =
         ],
         "tem_data": {"classes": list(classes.names), "ignored": list(classes.ignored)},
     }
-    Path(folder, "README.md").write_text(f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{description}\n")
+    body = "\n\n".join(part for part in (description, folder_card(classes.names, classes.ignored, order)) if part)
+    text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{body}\n"
+    Path(folder, "README.md").write_text(text, encoding="utf-8")
 
 
 def read_classes(folder: str | os.PathLike) -> Classes:
     """The classes that a dataset folder was written with, from its README."""
     readme = Path(folder, "README.md")
     try:
-        head = yaml.safe_load(re.split("^---$", readme.read_text(), flags=re.MULTILINE)[1])["tem_data"]
+        head = yaml.safe_load(re.split("^---$", readme.read_text(encoding="utf-8"), flags=re.MULTILINE)[1])["tem_data"]
         return Classes(tuple(head["classes"]), tuple(head["ignored"]))
     except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
         raise TemDataError(f"{readme}: expected the README of a dataset folder written by tem_data") from error

@@ -19,7 +19,7 @@ from tem_data.core.schema import Classes
 from tem_data.detection.model import Detector
 from tem_data.detection.prediction import predict_halved
 from tem_data.figures.pictures import overlay
-from tem_data.importing.images import files_by_stem, read_image
+from tem_data.images.reading import files_by_stem, read_image
 
 
 def predict_folder(
@@ -64,7 +64,7 @@ def predict_folder(
 
 def _read(path: Path) -> Micrograph:
     try:
-        image = read_image(path)
+        image = read_image(path).pixels
     except (OSError, ValueError) as error:
         raise TemDataError(f"{path}: cannot be read as an image ({error}); take it out of the folder") from error
     return Micrograph(path.name, image, (), image.shape)

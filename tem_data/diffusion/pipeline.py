@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 from accelerate.utils.memory import release_memory, should_reduce_batch_size
-from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin
-from torch.nn import functional as F
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    SchedulerMixin,
+    VQModel,
+)
 
 from tem_data.core.errors import TemDataError
+from tem_data.diffusion.arguments import asked_pictures, function_or_none, number_from_0, one_of, whole_number
 from tem_data.diffusion.autoencoder import Autoencoder
-from tem_data.diffusion.conditioning import NO_MASK, Conditioning, instance_edges, mask_condition, unknown_class
+from tem_data.diffusion.conditioning import NO_MASK, Conditioning, mask_condition
 from tem_data.diffusion.denoiser import MaskDenoiser, noise_scheduler
 from tem_data.diffusion.grain import Grain
+from tem_data.diffusion.known import KnownPictures, Outside, outside_of, signal_and_noise
+from tem_data.diffusion.output import OUTPUT_TYPES, MicrographOutput, Pictures, as_output_type
+from tem_data.diffusion.solving import TENSOR_INPUTS, Solver, StepEnd, step_end
+
+__all__ = ["KnownPictures", "MaskToMicrographPipeline"]
 
 # Pixels of a batch where memory is not asked: as many as 16 pictures of 256 px on a CPU, 256 of them on a GPU.
 BATCH_PIXELS = {"cpu": 16 * 256**2, "cuda": 256 * 256**2}
 # Times, of 1,000, at which guidance begins (Kynkäänniemi et al. 2024); earlier it would shift the picture's grey level.
 GUIDED_FROM = 800
-
-
-# Latent pixels by which a region is grown: a defect shows in the latents beside its own.
-GROWN = 1
-
-
-class KnownPictures(NamedTuple):
-    """Pictures (N, H, W) uint8, and the regions (N, H, W) bool of each that are painted anew."""
-
-    images: np.ndarray
-    regions: np.ndarray
-
-    def take(self, chosen: np.ndarray | slice) -> KnownPictures:
-        return KnownPictures(self.images[chosen], self.regions[chosen])
 
 
 class MaskToMicrographPipeline(DiffusionPipeline):
@@ -52,12 +51,13 @@ class MaskToMicrographPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "unet->grain->vae"
     _optional_components = ["grain"]
+    _callback_tensor_inputs = list(TENSOR_INPUTS)
 
     def __init__(
         self,
         unet: MaskDenoiser,
         scheduler: SchedulerMixin,
-        vae: ModelMixin,
+        vae: AutoencoderKL | VQModel | AutoencoderTiny,
         grain: Grain | None = None,
         class_names: list[str] | tuple[str, ...] = (),
         latent_mean: list[float] | tuple[float, ...] = (),
@@ -115,30 +115,62 @@ class MaskToMicrographPipeline(DiffusionPipeline):
 
     def __call__(
         self,
-        masks: np.ndarray,
-        seeds: Sequence[int],
-        instances: np.ndarray | None = None,
-        nm_per_px: Sequence[float | None] | None = None,
+        masks: Any,
+        seeds: Any = None,
+        instances: Any = None,
+        nm_per_px: Any = None,
         num_inference_steps: int = 20,
         guidance_scale: float = 1.5,
         batch_size: int | None = None,
         callback: Callable[[int], None] | None = None,
-    ) -> np.ndarray:
-        """Micrographs (N, H, W) uint8 for `masks` (N, H, W) uint8, 0 background, k + 1 for `class_names[k]`.
+        *,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        images_per_mask: int = 1,
+        eta: float | None = None,
+        output_type: str = "np",
+        return_dict: bool = False,
+        callback_on_step_end: Callable[..., Any] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = TENSOR_INPUTS,
+    ) -> Pictures | MicrographOutput:
+        """Micrographs, by default an array (N, H, W) uint8, for `masks`, 0 background, k + 1 for `class_names[k]`.
 
-        `instances` (N, H, W), an id for each defect, tells touching defects of a
-        class apart; `nm_per_px`, one value a mask, is by default that of the
-        training patches. Sides may be any multiples of the latent grid, 1024 × 1024
-        as well. Image i depends on mask i and `seeds[i]` alone. A `guidance_scale`
-        above 1 makes defects plainer (Ho and Salimans 2022); it holds from
-        `GUIDED_FROM` on, and 1 is no guidance. `batch_size` is by default what
-        memory allows. `callback(n)` runs after each batch of n.
+        Masks are an array or a tensor (H, W), (N, H, W) or (N, 1, H, W) of whole
+        numbers or bools, a PIL image, whose stored values count, or a sequence of
+        such; all of one size. Sides may be any multiples of the latent grid, 1024 ×
+        1024 as well. `instances`, an id for each defect, given as masks are, tells
+        touching defects of a class apart. `nm_per_px`, one number or one a mask, is
+        by default that of the training patches.
 
-        Raises TemDataError if masks, instances, sizes and seeds differ in number
-        or a mask does not suit.
+        Image i depends on mask i and `seeds[i]` alone, with any scheduler, to within
+        rounding whatever the batch. One seed s stands for s, s + 1, s + 2, …; without
+        seeds they are drawn from `generator` (one, or one for each picture), or from
+        torch's own, which `torch.manual_seed` sets. `images_per_mask` pictures of a
+        mask follow each other, each with its seed.
+
+        A `guidance_scale` above 1 makes defects plainer (Ho and Salimans 2022); it
+        holds from `GUIDED_FROM` on, and 1 is no guidance. `eta` is that of DDIM.
+        `batch_size` is by default what memory allows. `callback(n)` runs after each
+        batch of n, diffusers' `callback_on_step_end` after each step of each batch;
+        it may replace the batch's "latents".
+
+        `output_type` "pil" gives grey PIL images, "pt" a tensor (N, 1, H, W) float32
+        in 0..1 on the CPU. `return_dict=True` gives a MicrographOutput of `images` and
+        `seeds`; the default is the pictures alone, where other pipelines give an
+        output, as it was before there was one.
+
+        Raises TemDataError, which names the argument, where one is not as it should
+        be, and where the scheduler does not suit.
         """
-        conditioning = self._asked(masks, instances, nm_per_px, len(seeds))
-        return self.paint(conditioning, seeds, num_inference_steps, guidance_scale, batch_size, callback)
+        one_of(output_type, "output_type", OUTPUT_TYPES)
+        function_or_none(callback, "callback")
+        on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        classes = len(self.config.class_names)
+        asked = asked_pictures(masks, seeds, instances, nm_per_px, generator, images_per_mask, classes)
+        painted = self.paint(
+            *asked, num_inference_steps, guidance_scale, batch_size, callback, eta=eta, on_step=on_step
+        )
+        images = as_output_type(painted, output_type)
+        return MicrographOutput(images, asked.seeds) if return_dict else images
 
     @torch.no_grad()
     def paint(
@@ -150,24 +182,28 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         batch_size: int | None = None,
         callback: Callable[[int], None] | None = None,
         known: KnownPictures | None = None,
+        eta: float | None = None,
+        on_step: StepEnd | None = None,
     ) -> np.ndarray:
         """As a call, of a Conditioning; an unknown pixel size is that of the training patches.
 
         With `known`, pictures are painted inside its regions only: the latents
         outside are those of its images, and what is painted fits them.
         """
+        steps = whole_number(num_inference_steps, "num_inference_steps", 1)
+        scale = number_from_0(guidance_scale, "guidance_scale")
+        share = None if eta is None else number_from_0(eta, "eta")
         masks = self._checked(conditioning.masks)
         sizes = np.where(np.isfinite(conditioning.nm_per_px), conditioning.nm_per_px, self.config.nm_per_px or np.nan)
         conditioning = conditioning._replace(nm_per_px=sizes.astype(np.float32))
-        size = batch_size or max(1, BATCH_PIXELS.get(self.unet.device.type, 0) // max(1, masks[0].size))
+        size = self._batch_size(batch_size, masks[0].size)
         images, done = np.empty(masks.shape, np.uint8), 0
         with self.progress_bar(total=len(masks)) as bar:
             while done < len(masks):
                 batch = slice(done, done + size)
                 try:
                     kept = None if known is None else self._outside(known.take(batch))
-                    solved = num_inference_steps, guidance_scale
-                    painted = self._paint(conditioning.take(batch), seeds[batch], *solved, kept)
+                    painted = self._paint(conditioning.take(batch), seeds[batch], steps, scale, kept, share, on_step)
                 except RuntimeError as error:
                     if size == 1 or not should_reduce_batch_size(error):
                         raise
@@ -181,19 +217,10 @@ class MaskToMicrographPipeline(DiffusionPipeline):
                     callback(len(painted))
         return images
 
-    def _asked(
-        self, masks: np.ndarray, instances: np.ndarray | None, nm_per_px: Sequence[float | None] | None, seeds: int
-    ) -> Conditioning:
-        sizes = [None] * len(masks) if nm_per_px is None else list(nm_per_px)
-        if len(masks) != seeds or len(sizes) != seeds:
-            raise TemDataError(
-                f"{len(masks)} masks but {seeds} seeds and {len(sizes)} pixel sizes; give one of each for each mask"
-            )
-        classes = len(self.config.class_names)
-        if (highest := int(np.max(masks, initial=0))) > classes:
-            raise unknown_class(highest, classes)
-        known = np.array([size or np.nan for size in sizes], np.float32)
-        return Conditioning(masks, instance_edges(masks if instances is None else instances), known)
+    def _batch_size(self, batch_size: int | None, pixels: int) -> int:
+        if batch_size is not None:
+            return whole_number(batch_size, "batch_size", 1)
+        return max(1, BATCH_PIXELS.get(self.unet.device.type, 0) // max(1, pixels))
 
     def _checked(self, masks: np.ndarray) -> np.ndarray:
         if masks.ndim != 3 or not len(masks):
@@ -206,12 +233,8 @@ class MaskToMicrographPipeline(DiffusionPipeline):
             )
         return masks
 
-    def _outside(self, known: KnownPictures) -> _Outside:
-        device, autoencoder = self.unet.device, self.autoencoder
-        latents = autoencoder.encode(known.images).to(device)
-        regions = torch.from_numpy(np.ascontiguousarray(known.regions)).to(device)[:, None].float()
-        inside = F.max_pool2d(regions, autoencoder.factor)
-        return _Outside(latents, F.max_pool2d(inside, 2 * GROWN + 1, stride=1, padding=GROWN))
+    def _outside(self, known: KnownPictures) -> Outside:
+        return outside_of(known, self.autoencoder, self.unet.device)
 
     def _paint(
         self,
@@ -219,7 +242,9 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         seeds: Sequence[int],
         steps: int,
         guidance_scale: float,
-        outside: _Outside | None = None,
+        outside: Outside | None = None,
+        eta: float | None = None,
+        on_step: StepEnd | None = None,
     ) -> np.ndarray:
         device, dtype, autoencoder = self.unet.device, self.unet.dtype, self.autoencoder
         classes = len(self.config.class_names)
@@ -228,24 +253,17 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         )
         sizes = torch.from_numpy(conditioning.nm_per_px).to(device)
         latents = _noise(seeds, (autoencoder.latent_channels, *condition.shape[2:])).to(device)
-        self.scheduler.set_timesteps(steps, device=device)
-        if hasattr(self.scheduler, "set_begin_index"):  # many steps begin with several of one rounded time
-            self.scheduler.set_begin_index(0)
+        solver = Solver(self.scheduler, steps, seeds, device, eta)
         latents = latents * self.scheduler.init_noise_sigma
-        for number, time in enumerate(self.scheduler.timesteps):
+        for number, time in enumerate(solver.times):
             scaled = self.scheduler.scale_model_input(latents, time).to(dtype)
             velocity = self._velocity(scaled, time, condition, sizes, guidance_scale).float()
             if outside is not None:
-                velocity = outside.velocity(velocity, latents, *self._signal_and_noise(number))
-            latents = self.scheduler.step(velocity, time, latents).prev_sample
-        return autoencoder.decode(latents, seeds)
-
-    def _signal_and_noise(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the solver's step `number` takes the latents for: their standard deviations of picture and noise."""
-        if isinstance(self.scheduler, DPMSolverMultistepScheduler):
-            return self.scheduler._sigma_to_alpha_sigma_t(self.scheduler.sigmas[number])
-        kept = self.scheduler.alphas_cumprod[self.scheduler.timesteps[number].cpu()]
-        return kept.sqrt(), (1 - kept).sqrt()
+                velocity = outside.velocity(velocity, latents, *signal_and_noise(self.scheduler, number))
+            latents = solver.step(velocity, time, latents)
+            if on_step:
+                latents = on_step(number, time, latents)
+        return autoencoder.decode(solver.solved(latents), seeds)
 
     def _velocity(
         self,
@@ -262,20 +280,10 @@ class MaskToMicrographPipeline(DiffusionPipeline):
         return free + guidance_scale * (guided - free)
 
 
-class _Outside(NamedTuple):
-    """The latents of pictures that are kept, (N, C, h, w), and where they are not, (N, 1, h, w) in [0, 1]."""
-
-    latents: torch.Tensor
-    inside: torch.Tensor
-
-    def velocity(
-        self, velocity: torch.Tensor, noisy: torch.Tensor, signal: torch.Tensor, noise: torch.Tensor
-    ) -> torch.Tensor:
-        """Outside that with which any solver ends in the known latents: from x = αx₀ + σε, v = αε − σx₀."""
-        known = (signal * noisy - self.latents) / noise
-        return self.inside * velocity + (1 - self.inside) * known
-
-
 def _noise(seeds: Sequence[int], shape: tuple[int, ...]) -> torch.Tensor:
     """Normal noise (N, *shape), each item from its own seed and on the CPU, so that devices and batches agree."""
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds])
+
+
+# `DiffusionPipeline.from_pretrained` of a folder looks for the class in diffusers.
+diffusers.MaskToMicrographPipeline = MaskToMicrographPipeline

@@ -103,7 +103,7 @@ def _problem(label: Label, shape: tuple[int, int], names: Names) -> tuple[str, s
     outline = label.outline
     if outline is None:
         return "bad shape", "no outline of at least three points"
-    if isinstance(outline, (Pixels, RunLengths)) and outline.shape != shape:
+    if isinstance(outline, (Pixels, RunLengths)) and outline.shape not in (None, shape):
         return "size mismatch", f"image {shape}, mask {outline.shape} (height, width)"
     box = outline.box()
     if not np.isfinite(box).all():

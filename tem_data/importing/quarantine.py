@@ -11,11 +11,19 @@ from tem_data.core.files import write_table
 REASONS = {
     "missing image": "labels whose image is not in the folder",
     "unreadable image": "an image that cannot be decoded",
+    "several planes": "a stack or an image of several channels, of which none was chosen",
     "unreadable table": "a table or log of one image that cannot be understood",
     "size mismatch": "image and labels disagree about the size of the image",
     "bad entry": "an entry of a COCO file that lacks what it needs, or holds it in a form that is not understood",
     "only a box": "a label without an outline",
+    "box elsewhere": "a stated box that contradicts its outline, as where x and y are exchanged in one of the two",
+    "crowd": "iscrowd 1: taken as labels where all labels have it, else ignored",
     "no labels": "an image without a table, or whose labels were all set aside",
+    "no image": "other files in the folder of images",
+    "unused row": "a row of the calibration table that names none of the images",
+    "unclear unit": "a table of ellipses that may be in px or in the unit of its image",
+    "calibrated table": "a table of ellipses in the unit of its image",
+    "data bar": "a bar with magnification and scale below the micrograph",
     "no calibration": "nm per px known neither from the calibration table nor from the image's metadata",
     "labels of another image": "a table that does not fit its image",
     "bad shape": "a shape that is damaged, with NaN, of zero size, or too small for one px",
@@ -34,7 +42,7 @@ REASONS = {
 
 @dataclass
 class Quarantine:
-    """Everything that was found wrong. `action` is set aside, kept, clipped or recomputed."""
+    """Everything that was found wrong. `action` is what was done: set aside, kept, clipped, …"""
 
     rows: list[dict[str, str]] = field(default_factory=list)
 

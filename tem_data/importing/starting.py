@@ -9,10 +9,16 @@ from typing import NamedTuple
 
 import yaml
 
+from tem_data.coco.faults import Faults
+from tem_data.coco.reading import read_truth
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import atomic_write, read_json, read_table, write_table
-from tem_data.importing.fiji import COLUMNS, parse_log
-from tem_data.importing.images import files_by_stem, nm_per_px_in_metadata
+from tem_data.core.files import atomic_write, write_table
+from tem_data.formats.fiji import parse_log
+from tem_data.images.calibration import nm_per_px_in_metadata
+from tem_data.images.reading import files_by_stem
+from tem_data.importing.quarantine import Quarantine
+from tem_data.importing.settings import ImportSettings, LabelSource
+from tem_data.importing.sources import class_names, kind_of, kind_of_file, read_labels
 
 TEST_SHARE = 0.3
 CALIBRATION = ("file_name", "nm_per_px", "thickness_nm", "specimen")
@@ -58,28 +64,35 @@ def begin(folder: str | os.PathLike, name: str, project: str | os.PathLike) -> d
 
 
 def _labels(folder: Path, images: Path) -> Labels:
-    for path in sorted(folder.glob("*.json")):
-        content = read_json(path)
-        if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
-            return Labels("coco", path, _names(str(c["name"]) for c in content["categories"]), {})
-    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        logs = sorted(place.glob("*_log.txt"))
-        if list(place.glob("*_results.csv")):
-            numbers = {n for log in logs for n in parse_log(log.read_text(encoding="utf-8-sig"))}
-            return Labels(
-                "fiji", place, _names(f"class{n}" for n in sorted(numbers)), {n: f"class{n}" for n in numbers}
-            )
-    for path in sorted(folder.glob("*.csv")):
-        rows = read_table(path)
-        if rows and set(COLUMNS.values()) - {"angle_deg"} <= set(rows[0]):
-            return Labels("ellipses", path, _names(row["class"] for row in rows), {})
-    for place in (folder / "masks", folder / "labels"):
-        if place != images and place.is_dir() and files_by_stem(place):
-            return Labels("masks", place, ["defect"], {})
-    raise TemDataError(
-        f"{folder}: no labels; expected a COCO file, a table of ellipses ({', '.join(COLUMNS.values())}), Fiji's "
-        "NAME_results.csv and NAME_log.txt, or a folder masks/"
+    subfolders = (path for path in sorted(folder.iterdir()) if path.is_dir() and path != images)
+    for place in (folder, *subfolders):
+        try:
+            source = kind_of(place)
+        except TemDataError:
+            continue
+        if place == folder and source == "masks":  # the images themselves
+            continue
+        return _of_kind(place, source, images)
+    raise TemDataError(f"{folder}: no labels beside the images; put them there, or into a folder of their own")
+
+
+def _of_kind(place: Path, source: LabelSource, images: Path) -> Labels:
+    paths = sorted(path for path in place.iterdir() if kind_of_file(path) == source)
+    annotations = paths[0] if len(paths) == 1 and source in ("coco", "ellipses", "cvat") else place
+    numbers: dict[int, str] = {}
+    if source == "fiji":
+        logs = (parse_log(log.read_text(encoding="utf-8-sig")) for log in place.glob("*_log.txt"))
+        numbers = {n: f"class{n}" for n in sorted({n for log in logs for n in log})}
+    if source == "masks":
+        return Labels(source, annotations, ["defect"], {})
+    settings = ImportSettings(
+        source=source, images=str(images), annotations=str(annotations), class_numbers=numbers or None
     )
+    tables = read_labels(settings, Quarantine())
+    found = class_names(tables)
+    if source == "coco" and not found:
+        found = [category.name for category in read_truth(Faults(annotations, Quarantine())).categories.values()]
+    return Labels(source, annotations, _names(numbers.values() or found), numbers)
 
 
 def _names(names: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -55,10 +56,13 @@ def read_calibrations(path: str | os.PathLike | None) -> dict[str, Calibration]:
     return found
 
 
-def calibration_of(file_name: str, calibrations: Mapping[str, Calibration]) -> Calibration:
-    """That of a file by its name, or by its name without its folder; an empty one where there is none."""
-    name = plain_name(file_name)
-    return calibrations.get(name) or calibrations.get(PurePosixPath(name).name) or Calibration()
+def calibration_of(calibrations: Mapping[str, Calibration], *file_names: str) -> Calibration:
+    """That of a file by one of its names, with or without its folder; an empty one where there is none."""
+    for name in map(plain_name, file_names):
+        for given in (name, PurePosixPath(name).name):
+            if given in calibrations:
+                return calibrations[given]
+    return Calibration()
 
 
 def plain_name(text: str) -> str:
@@ -68,8 +72,10 @@ def plain_name(text: str) -> str:
 
 
 def number(text: Any) -> float:
-    """A number, NaN if it is none."""
+    """A number, also with a decimal comma; NaN if it is none."""
     try:
+        if isinstance(text, str) and re.fullmatch(r"\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*", text, re.IGNORECASE):
+            text = text.replace(",", ".")
         return float(text)
     except (TypeError, ValueError, OverflowError):
         return float("nan")

@@ -81,4 +81,4 @@ def _meaning(names: Sequence[str], classes: Mapping[str, Sequence[str]] | None, 
 
 def _calibrated(micrographs: Sequence[Micrograph], path: str | os.PathLike) -> list[Micrograph]:
     calibrations = read_calibrations(path)
-    return [replace(m, **calibration_of(m.micrograph_id, calibrations)._asdict()) for m in micrographs]
+    return [replace(m, **calibration_of(calibrations, m.micrograph_id)._asdict()) for m in micrographs]

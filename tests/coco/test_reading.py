@@ -78,8 +78,8 @@ def imported(tmp_path, files):
             Image.fromarray(np.full((H, W), 90, np.uint8)).save(tmp_path / name)
         places = {"images": str(tmp_path), "annotations": str(path)}
         settings = ImportSettings(source="coco", classes=["disc", "dot"], ignored=[], **places)
-        micrographs, quarantine = import_micrographs(settings, progress=False)
-        rows = [row for row in quarantine.rows if row["reason"] != "no calibration"]
+        micrographs, quarantine, *_ = import_micrographs(settings, progress=False)
+        rows = [row for row in quarantine.rows if row["reason"] not in ("no calibration", "no image")]
         return [len(m.defects) for m in micrographs], rows
 
     return run

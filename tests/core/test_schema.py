@@ -9,9 +9,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pyarrow import parquet
 
+from tem_data.core.card import COLUMNS
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import ORIGINS, Micrograph, defect_from_mask
-from tem_data.core.schema import Classes, common_classes, read_classes, read_dataset, write_dataset, write_readme
+from tem_data.core.schema import (
+    Classes,
+    common_classes,
+    features,
+    read_classes,
+    read_dataset,
+    write_dataset,
+    write_micrographs,
+    write_readme,
+)
 
 CLASSES = Classes(("100", "111", "bdot"), ("ambiguous",))
 
@@ -102,6 +112,37 @@ def test_hugging_face_datasets_reads_it(tmp_path):
     assert first["objects"]["bbox"] == [[2, 3, 4, 4], [9, 9, 3, 3]]
     assert (first["objects"]["area"], first["objects"]["ignore"]) == ([16, 9], [False, True])
     assert (data["test"][0]["image"], data["test"][0]["seed"], first["nm_per_px"]) == (None, 2**40, None)
+
+
+def test_the_card_names_every_column_and_mask_value_and_its_code_decodes_a_row(tmp_path):
+    odd = Classes(("100", "a|b {x}", "µ: 'x'"), ("ambiguous",))
+    write_dataset(tmp_path / "d", {"test": [patch("m", [square("a|b {x}"), square("100", 0, 0, 2)])]}, odd, "Words.")
+    card = (tmp_path / "d/README.md").read_text(encoding="utf-8")
+    nested = {"objects": [f"objects.{name}" for name in features(odd)["objects"]]}
+    columns = [column for name in features(odd) for column in nested.get(name, [name])]
+    assert list(COLUMNS) == columns and all(f"| `{name}` | {COLUMNS[name]} |" in card for name in columns)
+    for line in ("| 0 | background |", "| 1 | `100` |", r"| 2 | `a\|b {x}` |", "| 3 | `µ: 'x'` |", "`ambiguous`"):
+        assert line in card
+    code = re.search("```python\n(.*?)```", card, re.DOTALL)[1].replace("FOLDER", str(tmp_path / "d"))
+    assert len(code.splitlines()) == 5
+    exec(code.replace("split=", f"cache_dir={str(tmp_path / 'cache')!r}, split="), found := {})
+    assert found["pixels"] == {"background": 236, "100": 4, "a|b {x}": 16}
+    assert [mask.sum() for mask in found["objects"]] == [16, 4] and found["objects"][0][3:7, 2:6].all()
+
+
+def test_micrographs_say_which_split_there_is(tmp_path):
+    from datasets import load_dataset
+
+    write_micrographs(tmp_path / "d", [patch()], CLASSES, "Whole micrographs.")
+    assert 'before any split: `split="train"` is an error' in (tmp_path / "d/README.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match=r'Unknown split "train". Should be one of \[\'micrographs\'\]'):
+        load_dataset(str(tmp_path / "d"), split="train", cache_dir=str(tmp_path / "cache"))
+
+
+def test_a_folder_without_rows_has_a_card(tmp_path):
+    write_dataset(tmp_path / "d", {"train": []}, CLASSES)
+    card = (tmp_path / "d/README.md").read_text(encoding="utf-8")
+    assert "there are no rows" in card and "```" not in card and read_classes(tmp_path / "d") == CLASSES
 
 
 def test_a_class_that_is_not_listed_is_refused(tmp_path):

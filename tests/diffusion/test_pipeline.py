@@ -111,11 +111,12 @@ MASKS = np.zeros((2, 32, 32), np.uint8)
     [
         (MASKS, [1], {}, "2 masks but 1 seeds"),
         (MASKS, [1, 2], dict(nm_per_px=[0.5]), "1 pixel sizes"),
-        (MASKS[0], range(32), {}, r"shape \(32, 32\): expected \(N, height, width\)"),
+        (MASKS[0], range(32), {}, "1 masks but 32 seeds"),
+        (MASKS[0, 0], [1], {}, r"shape \(32,\): expected \(N, height, width\)"),
         (MASKS[:0], [], {}, "at least one mask"),
         (MASKS[:, :28], [1, 2], {}, "28×32 px: this model paints sides that are multiples of 8 px"),
         (MASKS + np.uint8(2), [1, 2], {}, "holds the value 2, but there are 1 classes"),
-        (MASKS.astype(np.float32), [1, 2], {}, "masks of float32"),
+        (MASKS + np.float32(0.5), [1, 2], {}, "masks of float32 that holds 0.5"),
         (MASKS, [1, 2], dict(instances=MASKS[:, :16]), r"edges of shape \(2, 16, 32\)"),
     ],
 )

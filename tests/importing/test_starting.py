@@ -92,7 +92,7 @@ def test_nothing_that_is_there_is_replaced(clone, folder):
 
 
 def test_what_is_missing_is_named(clone, folder, tmp_path):
-    with pytest.raises(TemDataError, match="no labels; expected a COCO file"):
+    with pytest.raises(TemDataError, match="no labels beside the images"):
         begin(folder, "steel", clone)
     with pytest.raises(TemDataError, match="no config.yaml; run it in a clone"):
         begin(folder, "steel", tmp_path)

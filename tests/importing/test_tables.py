@@ -18,9 +18,9 @@ def read(tmp_path):
 def test_calibrations_are_found_with_or_without_a_folder(read):
     found = read("a.png,0.5,80, steel \nx\\b.png,0.25,,\n./c.png,,,\n,,,\n")
     for name in ("a.png", "x/a.png", r"images\a.png", "./a.png"):
-        assert calibration_of(name, found) == Calibration(0.5, 80, "steel")
-    assert calibration_of("x/b.png", found).nm_per_px == 0.25
-    assert calibration_of("c.png", found) == calibration_of("none.png", found) == Calibration()
+        assert calibration_of(found, name) == Calibration(0.5, 80, "steel")
+    assert calibration_of(found, "x/b.png").nm_per_px == 0.25
+    assert calibration_of(found, "c.png") == calibration_of(found, "none.png") == Calibration()
     assert read_calibrations(None) == {}
 
 
@@ -44,7 +44,7 @@ def test_a_calibration_that_is_not_sure_is_refused(read, rows, said):
 
 def test_two_folders_may_hold_one_name(read):
     found = read("x/a.png,0.5,,\ny/a.png,0.6,,\n")
-    assert [calibration_of(f"{folder}/a.png", found).nm_per_px for folder in "xy"] == [0.5, 0.6]
+    assert [calibration_of(found, f"{folder}/a.png").nm_per_px for folder in "xy"] == [0.5, 0.6]
 
 
 def test_what_is_no_number_is_nan():

@@ -337,7 +337,7 @@ def test_real_outlines_are_drawn_where_ellipses_would_not_do():
 
 def test_another_material_runs_by_configuration(shared):
     folder = shared / "data/loops_316l"
-    micrographs, _ = import_micrographs(
+    micrographs, *_ = import_micrographs(
         ImportSettings(
             source="coco",
             images=str(folder / "images"),
