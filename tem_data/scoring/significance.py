@@ -18,6 +18,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.scoring.scores import F1, Counts, f1_scores
 
 PARTS = ("confusion", "truths", "predictions")
+GAIN = 0.05  # of a score, that a study should be able to show
 # each with its field of `F1`
 SCORES = {"f1_hm": "hm", "f1_detect": "detect", "f1_class": "class_"}
 
@@ -155,6 +156,7 @@ def gain_row(
     | gain_mean, gain_sd, t, p | of the paired differences: `paired_t` |
     | gain_low, gain_high | `paired_bootstrap` |
     | possible_share | of the mean gain: `possible_share` |
+    | runs_needed | `runs_needed` for a gain of `GAIN` at the measured spread |
 
     What is not defined is None, never nan. Raises TemDataError as
     `paired_bootstrap` does.
@@ -183,7 +185,23 @@ def gain_row(
         "gain_low": low,
         "gain_high": high,
         "possible_share": possible_share(cast(float, test.mean), cast(float, _mean(baselines))) if test.n else None,
+        "runs_needed": None if test.sd is None else runs_needed(GAIN, test.sd),
     }
+
+
+def runs_needed(gain: float, sd: float, power: float = 0.8, level: float = 0.05) -> int | None:
+    """How many paired runs show a gain with probability `power`, by a two-sided t-test at `level`; None: over 1,000.
+
+    `sd` is the standard deviation of the paired differences. Power by the noncentral t distribution (Cohen,
+    Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2).
+    """
+    from scipy.stats import nct, t
+
+    for runs in range(2, 1001):
+        least, shift = t.ppf(1 - level / 2, runs - 1), gain / sd * np.sqrt(runs) if sd else np.inf
+        if not np.isfinite(shift) or nct.sf(least, runs - 1, shift) >= power:
+            return runs
+    return None
 
 
 def _check_pairs(group: PairedRuns) -> None:

@@ -107,7 +107,7 @@ def drawn_distance(rng: np.random.Generator) -> dict[str, Any]:
 
 def draw_gains(path: Path, study: dict[str, Any], rng: np.random.Generator) -> None:
     columns = ("baseline_mean", "baseline_sd", "arm_mean", "arm_sd", "gain_mean", "gain_sd", "t", "p")
-    columns += ("gain_low", "gain_high", "possible_share")
+    columns += ("gain_low", "gain_high", "possible_share", "runs_needed")
     rows = [
         {"split": split, "size": size, "baseline": "EXP", "arm": ARMS[arm], "score": score, "pairs": len(study["runs"])}
         | {name: rng.uniform(-0.9, 0.9) for name in columns}

@@ -14,6 +14,7 @@ from tem_data.scoring.significance import (
     paired_bootstrap,
     paired_t,
     possible_share,
+    runs_needed,
     score_intervals,
 )
 
@@ -218,6 +219,7 @@ def test_a_row_of_the_table_of_gains():
         "gain_low": pytest.approx(0.2),
         "gain_high": pytest.approx(0.2),
         "possible_share": pytest.approx(0.2 / 0.45),
+        "runs_needed": 65,
     }
     assert gain_row("exp", "exp_gen", 10, groups)["baseline_mean"] == pytest.approx((2 / 3 + 0.75) / 2)
     nothing = gain_row("exp", "exp_gen", 10, [])
@@ -253,3 +255,10 @@ def test_scenes_that_two_splits_share_are_drawn_once_for_both():
     renamed = {name: f"other {name}" for name in scene}
     wide, narrow = paired_bootstrap([once])["f1_hm"], paired_bootstrap([once, once._replace(scene=renamed)])["f1_hm"]
     assert narrow.high - narrow.low < 0.85 * (wide.high - wide.low)
+
+
+@pytest.mark.parametrize("gain, sd, runs", [(0.05, 0.05, 10), (0.05, 0.1, 34), (0.05, 0.028, 5), (0.05, 0.0, 2)])
+def test_runs_needed(gain, sd, runs):
+    """Effect sizes 1 and 0.5 need 10 and 34 pairs (Cohen 1988; G*Power), 1.79 needs 5."""
+    assert runs_needed(gain, sd) == runs
+    assert runs_needed(0.001, 1.0) is None
