@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.rle import finite, whole
@@ -72,6 +73,21 @@ def text(value: Any, field: str, expected: str = "text") -> str:
     raise Fault("bad entry", f"expected `{field}` to be {expected}, found {shown(value)}")
 
 
+def path_of(name: str) -> str:
+    """The path in the name of a file that is an address: of the web, of a store, or Label Studio's `?d=PATH`.
+
+    A path from the root on is that of another computer or folder, and given without the root.
+    """
+    try:
+        address = urlsplit(name.strip())
+        local = parse_qs(address.query).get("d") if address.path.endswith("local-files/") else None
+    except ValueError:
+        return name
+    if local:
+        return local[0].lstrip("/")
+    return (unquote(address.path) if address.netloc else name).lstrip("/")
+
+
 def crowd(value: Any) -> bool:
     """Whether `iscrowd` is set; it may be missing."""
     plain = value.strip().lower() if isinstance(value, str) else value
@@ -84,4 +100,5 @@ def crowd(value: Any) -> bool:
 def confidence(value: Any) -> float:
     if finite(value) and 0 <= value <= 1:
         return float(value)
-    raise Fault("bad entry", f"expected `score` to be a confidence in [0, 1], found {shown(value)}; rescale it")
+    remedy = "give each result one" if value is None else "rescale it"
+    raise Fault("bad entry", f"expected `score` to be a confidence in [0, 1], found {shown(value)}; {remedy}")

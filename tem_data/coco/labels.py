@@ -59,8 +59,19 @@ def counted_categories(file: CocoFile, ignore: Sequence[str], path: str | os.Pat
 
 
 def micrographs_of(file: CocoFile, meaning: Meaning, faults: Faults, threshold: float = 0.0) -> list[Micrograph]:
-    """The images, which must have sizes, with their instances of at least `threshold` and some area as defects."""
+    """The images, which must have sizes, with their instances of at least `threshold` and some area as defects.
+
+    Raises TemDataError where there are instances and none can be read, or with a quarantine, which names no scores,
+    none has the score.
+    """
     micrographs = []
+    held = [instance for instances in file.instances.values() for instance in instances]
+    if held and all(instance.score < threshold for instance in held):
+        best = max(instance.score for instance in held)
+        detail = f"results, none of which reaches the threshold {threshold:g} (the best has {best:.3g})"
+        if faults.quarantine is not None:
+            raise TemDataError(f"{faults.path}: {len(held)} {detail}; lower `threshold`")
+        faults.warnings[detail] = len(held)
     for key, image in file.images.items():
         shape = cast("tuple[int, int]", image.shape)
         defects = []
@@ -80,6 +91,8 @@ def micrographs_of(file: CocoFile, meaning: Meaning, faults: Faults, threshold: 
                 "truths without area, left out", "bad shape", instance.item, image.file_name, detail, "set aside"
             )
         micrographs.append(Micrograph(image.file_name, None, tuple(defects), shape))
+    if faults.first and (held or file.lost) and not any(m.defects for m in micrographs):
+        raise TemDataError(faults.first)
     return micrographs
 
 

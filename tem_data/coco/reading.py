@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tem_data.coco.faults import Fault, Faults, confidence, crowd, identity, shown, text
+from tem_data.coco.boxes import agreeing
+from tem_data.coco.faults import Fault, Faults, confidence, crowd, identity, path_of, shown, text
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json
-from tem_data.core.rle import MOST_PX, checked_polygons, numbers, to_rle, whole
-from tem_data.importing.labels import Box, Polygons, RunLengths
+from tem_data.core.rle import IN_FRACTIONS, MOST_PX, checked_polygons, in_fractions, numbers, to_rle, whole
+from tem_data.importing.labels import Polygons, RunLengths
 from tem_data.importing.tables import number
 
 TRUTH = "a COCO ground truth with `images`, `annotations` and `categories`"
-LEAST_OVERLAP = 0.5  # of a stated box with that of its polygons
-WRONG_EDGE = 0.05  # of the side of a mask, and a pixel, by which a stated edge is another
 NOWHERE = ""  # of labels whose image is not listed
 RESULTS = "a list of results [{image_id, category_id, segmentation, score}, ...]"
 
@@ -87,15 +86,23 @@ def read_truth(
     categories = _categories(content["categories"], faults)
     file = CocoFile(images, categories, {key: [] for key in images}, Counter())
     entries = content["annotations"] if annotated else []
-    return _read_instances(entries, file, faults, masks, f"the {len(images)} usable entries of `images`", False)
+    known = f"the {len(images)} usable entries of `images`, whose ids are {_ids(images)}"
+    return _read_instances(entries, file, faults, masks, known, False)
 
 
 def read_found(truth: CocoFile, faults: Faults, masks: bool = True) -> CocoFile:
     """COCO results on the images and with the categories of `truth`; raises TemDataError where they are no list."""
     results = read_content(faults.path, list, RESULTS)
     file = truth._replace(instances={key: [] for key in truth.images}, lost=Counter())
-    images = f"the {len(truth.images)} of the ground truth; score each set of images against its own ground truth"
+    images = (
+        f"the {len(truth.images)} of the ground truth, whose ids are {_ids(truth.images)}; write these as `image_id`, "
+        "and score each set of images against its own ground truth"
+    )
     return _read_instances(results, file, faults, masks, images, True)
+
+
+def _ids(entries: Mapping[str, Image] | Mapping[str, Category]) -> str:
+    return shown([entry.given_id for entry in entries.values()])
 
 
 def read_content(path: str | os.PathLike, kind: type, expected: str) -> Any:
@@ -124,7 +131,7 @@ def _categories(entries: list, faults: Faults) -> dict[str, Category]:
             raise TemDataError(
                 f"{faults.path}: {item}: category id {key} is there twice; give each category its own id"
             )
-        categories[key] = Category(entry["id"], name)
+        categories[key] = Category(entry["id"], name.strip())
     return categories
 
 
@@ -157,7 +164,7 @@ def _file_name(entry: Mapping[str, Any]) -> str:
     if "file_name" not in entry:
         raise Fault("bad entry", "has no file_name; add it")
     # of Windows, whose paths some labelling tools write
-    return text(entry["file_name"], "file_name").replace("\\", "/")
+    return path_of(text(entry["file_name"], "file_name")).replace("\\", "/")
 
 
 def _size(
@@ -211,8 +218,9 @@ def _judge_crowds(file: CocoFile, faults: Faults) -> None:
             instances[:] = [instance._replace(crowd=False) for instance in instances]
         return
     for key, instance in crowds:
-        detail = "iscrowd 1, which others have not"
-        faults.odd("truths with iscrowd 1, ignored", "crowd", instance.item, file.images[key].file_name, detail)
+        detail = "iscrowd 1, which others have not: it does not count; write 0 if it is one defect, as a brush mask"
+        where = instance.item, file.images[key].file_name
+        faults.odd("truths with iscrowd 1, ignored", "crowd", *where, detail, "ignored")
 
 
 def _item(entry: Any, place: int, results: bool) -> str:
@@ -239,53 +247,21 @@ def _instance(
         faults.found(fault, item, image.file_name, "kept")
         box = None
     outline = None
-    if segmentation and (masks or box is None):
+    if segmentation and (masks or box is None or 0 in box[2:]):
         outline = _outline(segmentation, item, image, faults)
-        box = _agreeing(box, outline, item, image, faults)
+        box = agreeing(box, outline, item, image.file_name, faults)
+    if box is not None and outline is None and in_fractions(box):
+        raise Fault("bad entry", f"`bbox` {shown(box)}: {IN_FRACTIONS}")
     area = None if entry.get("area") is None else number(entry["area"])
     return Instance(item, category, outline, box, area, is_crowd, score)
-
-
-def _agreeing(
-    box: list[float] | None, outline: Polygons | RunLengths, item: str, image: Image, faults: Faults
-) -> list[float] | None:
-    """The stated box where it fits the outline; corners x, y, x, y are read as such. Raises Fault where it does not."""
-    drawn = None if box is None or outline == Polygons(()) else outline.box()
-    if box is None or drawn is None or drawn[0] == drawn[2] or drawn[1] == drawn[3]:
-        return box
-    x, y, width, height = box
-    if _fits((x, y, x + width, y + height), drawn, outline):
-        return box
-    if _overlap((x, y, width, height), drawn) >= LEAST_OVERLAP:
-        detail = "`bbox` holds the corners x, y, x, y"
-        faults.odd("boxes written as corners", "bad entry", item, image.file_name, detail, "recomputed")
-        return [drawn[0], drawn[1], drawn[2] - drawn[0], drawn[3] - drawn[1]]
-    found = [round(edge, 1) for edge in drawn]
-    raise Fault("box elsewhere", f"`bbox` {box} is not where its outline lies, {found}; are x and y exchanged in one?")
-
-
-def _fits(stated: Box, drawn: Box, outline: Polygons | RunLengths) -> bool:
-    """Boxes of run lengths are computed, so that theirs agree but for rounding; those of polygons are also drawn."""
-    if isinstance(outline, Polygons):
-        return _overlap(stated, drawn) >= LEAST_OVERLAP
-    slack = 1 + WRONG_EDGE * max(drawn[2] - drawn[0], drawn[3] - drawn[1])
-    return all(abs(a - b) <= slack for a, b in zip(stated, drawn, strict=True))
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes left, top, right, bottom, each grown by a pixel to all sides."""
-    (a, b, c, d), (e, f, g, h) = ((x - 1, y - 1, u + 1, v + 1) for x, y, u, v in (one, other))
-    shared = max(0.0, min(c, g) - max(a, e)) * max(0.0, min(d, h) - max(b, f))
-    return shared / ((c - a) * (d - b) + (g - e) * (h - f) - shared)
 
 
 def _category(given: Any, categories: dict[str, Category]) -> str:
     key = None if given is None else identity(given, "category_id")
     if key not in categories:
-        reason = "no class" if key is None else "unknown class"
-        known = shown([c.given_id for c in categories.values()])
+        known = _ids(categories)
         detail = f"category id {shown(given)} is none of the ground truth's {known}; write the ids of its `categories`"
-        raise Fault(reason, detail)
+        raise Fault("no class", detail)
     return categories[key].name
 
 
@@ -300,6 +276,8 @@ def _outline(segmentation: Any, item: str, image: Image, faults: Faults) -> Poly
             reason = "size mismatch" if stated not in (None, shape) else reason
             return RunLengths(to_rle(segmentation, *shape)["counts"], shape)
         parts = checked_polygons(segmentation, image.shape)
+        if in_fractions(value for part in parts for value in part):
+            raise TemDataError(IN_FRACTIONS)
     except TemDataError as error:
         raise Fault(reason, f"segmentation: {error}") from error
     stray = len(segmentation) - len(parts)

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -170,25 +170,29 @@ def write_table(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], colu
         writer.writerows(rows)
 
 
-def read_table(path: str | os.PathLike, columns: Collection[str] = ()) -> list[dict[str, str]]:
+def read_table(
+    path: str | os.PathLike, columns: Collection[str] = (), named: Callable[[str], str] = str.strip
+) -> list[dict[str, str]]:
     """The rows, maybe none, of a CSV file that has at least `columns`; blank lines are skipped.
 
     Cells may be separated by semicolons or tabs, too, whichever the first line
-    has most of. Raises TemDataError where there is no such file, it is not a CSV table in
-    UTF-8, a column is missing or named twice, or a row has more or fewer cells
+    has most of, or what a line `sep=` before it says. `named` gives a column its name. Raises TemDataError where there
+    is no such file, it is not a CSV table, a column is missing or named twice, or a row has more or fewer cells
     than there are columns.
     """
     try:
-        header, *lines = _cells(Path(path).read_bytes()) or [[]]
+        (_, first), *lines = _cells(Path(path).read_bytes()) or [(1, [])]
     except (OSError, ValueError, csv.Error) as error:
         raise TemDataError(f"{path}: expected a CSV file in UTF-8 ({error}); give the path of one") from error
+    header = [named(cell) for cell in first]
     if missing := [name for name in columns if name not in header]:
-        raise TemDataError(f"{path}: expected the columns {', '.join(columns)}; missing: {', '.join(missing)}")
+        there = f"; it has {', '.join(filter(None, header))[:200]}" if any(header) else ""
+        raise TemDataError(f"{path}: expected the columns {', '.join(columns)}; missing: {', '.join(missing)}{there}")
     if twice := [name for name, count in Counter(header).items() if count > 1 and name.strip()]:
         raise TemDataError(f"{path}: two columns are named {twice[0]!r}; give each its own name")
     rows = []
-    for row, cells in enumerate(lines, 2):
-        if len(cells) < len(header) and not any(cell.strip() for cell in cells):
+    for row, cells in lines:
+        if len(cells) < len(header) and not any(map(str.strip, cells)):
             continue
         if len(cells) != len(header):
             raise TemDataError(
@@ -199,13 +203,32 @@ def read_table(path: str | os.PathLike, columns: Collection[str] = ()) -> list[d
     return rows
 
 
-def _cells(content: bytes) -> list[list[str]]:
-    """Raises ValueError or csv.Error where this is no text, or not a table."""
+def decoded(content: bytes) -> str:
+    """Text as programs save it: UTF-8, UTF-16 as Excel has it, else Windows' western letters. Raises ValueError."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    if b"\0" in content[:100]:
+        return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
+
+
+def _cells(content: bytes) -> list[tuple[int, list[str]]]:
+    """Rows with their numbers, from the first with text on.
+
+    Raises ValueError or csv.Error where this is no text, or not a table.
+    """
     if content.startswith((b"\xd0\xcf\x11\xe0", b"PK\x03\x04")):
         raise ValueError("it is a spreadsheet; save it as CSV")
-    text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-    first = text.partition("\n")[0]
-    return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
+    text = decoded(content)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    given = re.fullmatch(r"(?i)sep=(.)", first)
+    between = given[1] if given else max(",;\t", key=first.count)
+    rows = list(enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=between), 1))
+    is_header = (any(map(str.strip, cells)) and not (given and "".join(cells).lower() == "sep=") for _, cells in rows)
+    return rows[next((place for place, found in enumerate(is_header) if found), len(rows)) :]
 
 
 def read_numbers(path: str | os.PathLike, text: Collection[str]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pycocotools import mask as rle_ops
 from tem_data.core.errors import TemDataError
 
 FARTHEST = 10  # times the image's longer side; pycocotools' memory grows with the length of an outline
+IN_FRACTIONS = "all x and y are from 0 to 1, as fractions of the image; multiply x by its width and y by its height"
 MOST_PX = 2**30  # pycocotools counts px in 32 bits, and one mask of this many takes 1 GiB
 
 
@@ -55,6 +57,12 @@ def run_lengths(counts: str) -> list[int]:
     return runs
 
 
+def in_fractions(values: Iterable[float]) -> bool:
+    """Whether x and y must be fractions of the image's sides: all within one px, and not all of them whole."""
+    held = list(values)
+    return bool(held) and all(0 <= v <= 1 for v in held) and any(v not in (0, 1) for v in held)
+
+
 def encode(mask: np.ndarray) -> dict:
     """The compressed code of a bool mask (h, w)."""
     return _text(rle_ops.encode(np.asfortranarray(mask, dtype=np.uint8)))
@@ -83,6 +91,8 @@ def checked_polygons(segmentation: Any, shape: tuple[int, int] | None = None) ->
         raise TemDataError("expected a run-length code or polygons [[x1, y1, x2, y2, ...], ...] of finite numbers")
     if shape and any(abs(v) > FARTHEST * max(shape) for polygon in segmentation for v in polygon):
         raise TemDataError(f"polygons leave the image of {shape[0]}×{shape[1]} px by far; expected x, y in px")
+    if len(segmentation) > 2 and all(len(polygon) == 2 for polygon in segmentation):
+        raise TemDataError("expected polygons [[x1, y1, x2, y2, ...], ...], found points [[x1, y1], [x2, y2], ...]")
     return [polygon for polygon in segmentation if len(polygon) >= 6]
 
 

@@ -49,8 +49,13 @@ def read_cvat(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTabl
 def _tables(path: Path, quarantine: Quarantine) -> list[LabelTable]:
     root = _root(path.read_bytes())
     images = root.findall("image")
-    if root.tag != "annotations" or (root.find("track") is not None and not images):
-        raise Fault("bad entry", f"expected {EXPECTED}, found <{root.tag}>; export in the format CVAT for images 1.1")
+    tracks = len(root.findall("track"))
+    if root.tag != "annotations" or (tracks and not images):
+        found = f"{tracks} tracks of a video" if tracks else f"<{root.tag}>"
+        raise Fault("bad entry", f"expected {EXPECTED}, found {found}; export in the format CVAT for images 1.1")
+    if tracks:
+        detail = f"{tracks} tracks of a video; export in the format CVAT for images 1.1"
+        quarantine.add(path.name, f"{tracks} tracks", "bad entry", "set aside", detail)
     entries = ((f"image {place}", image) for place, image in enumerate(images, 1))
     return image_tables(path, entries, partial(_table, quarantine), quarantine)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from tem_data.core.errors import SettingError, TemDataError
@@ -27,6 +28,7 @@ COLUMNS = {
     "angle": "angle_deg",
 }
 FIJI_COLUMNS = {"x": "X", "y": "Y", "major": "Major", "minor": "Minor", "angle": "Angle"}
+SUMMARIZED = {"Mean", "SD", "Min", "Max"}  # what Fiji's Summarize writes below the rows
 FIJI_CLASSES = ("Class", "Type", "Category", "Group")
 TABLES = (".csv", ".tsv", ".xls", ".txt")
 ROUND = 0.9  # least share of the minor axis in the major one from which an ellipse without an angle is taken for round
@@ -55,12 +57,36 @@ def is_results(path: Path) -> bool:
     """Whether a file is a Results table of Fiji's with ellipses, by its suffix and header."""
     if path.suffix.lower() not in TABLES or path.stem.endswith("_log"):
         return False
+    header: set[str] = set()
+
+    def noted(cell: str) -> str:
+        header.add(_column(cell))
+        return cell
+
+    with suppress(TemDataError):  # where it has a header, reading it says what is wrong
+        read_table(path, (), noted)
+    return {"Major", "Minor"} <= header or ("Area" in header and bool({"X", "XM", "BX", "Mean"} & header))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """The rows of labels of a Results table: without those of Summarize, and headers of tables appended to it.
+
+    Raises TemDataError as `read_table` does.
+    """
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            header = re.split(r"[,;\t]", file.readline().strip("\r\n"))
-    except OSError:
-        return False
-    return {"X", "Y", "Major", "Minor"} <= {cell.strip('" ') for cell in header}
+        rows = read_table(path, [FIJI_COLUMNS[name] for name in ("x", "y", "major", "minor")], _column)
+    except TemDataError as error:
+        if "missing: " not in str(error):
+            raise
+        raise TemDataError(f"{error}; tick Centroid and Fit ellipse in Set Measurements, and measure again") from error
+    return [
+        row for row in rows if _column(row["Major"]) != "Major" and not SUMMARIZED & {row.get("Label"), row.get("")}
+    ]
+
+
+def _column(cell: str) -> str:
+    """`X (px)` as X."""
+    return re.sub(r"\s*[(\[].*[)\]]$", "", cell.strip())
 
 
 def read_fiji(
@@ -83,7 +109,7 @@ def read_fiji(
         stem = _stem(file)
         log = file.with_name(f"{stem}_log.txt")
         try:
-            rows = read_table(file, [FIJI_COLUMNS[name] for name in ("x", "y", "major", "minor")])
+            rows = _read(file)
             names = _names(stem, log, rows, class_numbers, classes, quarantine)
         except (OSError, ValueError, TemDataError) as error:
             if isinstance(error, SettingError):
@@ -91,6 +117,10 @@ def read_fiji(
             quarantine.add(stem, file.name, "unreadable table", "set aside", str(error))
             continue
         labels = list(_labels(stem, rows, names, quarantine))
+        if rows and re.fullmatch("(?i)results?", stem) and not any(_image_name(row) for row in rows):
+            detail = "it does not say of which image; name it NAME_results.csv, or tick Display label in Fiji"
+            quarantine.add(stem, file.name, "unreadable table", "set aside", detail)
+            continue
         if not single and not any(_image_name(row) for row in rows):
             tables.append(LabelTable(stem, tuple(label for _, label in labels), measured=True))
             continue
@@ -111,7 +141,9 @@ def _stem(path: Path) -> str:
 
 def _image_name(row: Mapping[str, str]) -> str:
     """What Fiji's column Label says of the image: `a.tif` of `a.tif`, `a.tif:0001-0123` and `a.tif:loop:2`."""
-    return PurePosixPath(row.get("Label", "").split(":")[0].strip().replace("\\", "/")).name
+    label = re.sub(r"^[A-Za-z]:(?=[\\/])", "", row.get("Label", "").strip())
+    name = PurePosixPath(label.split(":")[0].strip().replace("\\", "/")).name
+    return "" if re.fullmatch(r"\d{4}-\d{4}(-\d{4})?", name) else name  # of a ROI that has no name
 
 
 def _names(
@@ -193,5 +225,5 @@ def _labels(
 
 def _ellipse(row: Mapping[str, str], columns: Mapping[str, str]) -> Ellipse:
     x, y, major, minor = (number(row[columns[name]]) for name in ("x", "y", "major", "minor"))
-    without = columns["angle"] not in row
-    return Ellipse(x, y, major, minor, 0.0 if without and minor >= ROUND * major else number(row.get(columns["angle"])))
+    angle = number(row.get(columns["angle"]))
+    return Ellipse(x, y, major, minor, 0.0 if angle != angle and minor >= ROUND * major else angle)

@@ -79,4 +79,11 @@ def _outline(geometry: Mapping[str, Any]) -> Rings | Several:
 def _polygon(rings: Any) -> Rings:
     if not a_list(rings, "the rings of a polygon"):
         raise Fault("bad shape", "expected a ring, found none")
-    return drawing.polygon(*rings)
+    return drawing.polygon(*map(_flat_ring, rings))
+
+
+def _flat_ring(ring: Any) -> Any:
+    """A ring without heights, which RFC 7946 allows as third values."""
+    if not isinstance(ring, list):
+        return ring
+    return [point[:2] if isinstance(point, list) and len(point) == 3 else point for point in ring]

@@ -26,7 +26,7 @@ from tem_data.importing.quarantine import Quarantine
 
 IGNORED = " (ignored)"
 MOST_BYTES = 2**28
-AFFIXES = re.compile(r"[-_ ](?:RoiSet|rois?)$|^RoiSet[-_ ]", re.IGNORECASE)
+ENDING, BEGINNING = (re.compile(p, re.IGNORECASE) for p in (r"[-_ ](?:RoiSet|rois?)$", r"^RoiSet[-_ ]"))
 PLACES = re.compile(r"\d{4,}-\d{4,}(?:-\d+)*")  # the names that ImageJ gives: y-x of the middle
 GENERIC = re.compile(
     r"(?:image)?j?_?(?:rois?|roiset|regions?|shapes?|ovals?|ellipses?|polygons?|freehand|traced|composite|rect(?:angle)?|"
@@ -46,7 +46,11 @@ class _Named(NamedTuple):
 
 
 def read_rois(
-    path: str | os.PathLike, quarantine: Quarantine, classes: Sequence[str] = (), ignored: Sequence[str] = ()
+    path: str | os.PathLike,
+    quarantine: Quarantine,
+    classes: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    plane: int | None = None,
 ) -> list[LabelTable]:
     """The labels of each .zip, .roi or folder of .roi files in a folder, or of one such file.
 
@@ -55,19 +59,24 @@ def read_rois(
     `0001-loop`) or which is its group, as `group 2`, or its colour, as
     `#ff0000`; else any other word in its name, else the only one of `classes`,
     else its group or colour. " (ignored)" at the end of a name marks what is
-    not to count. What cannot be read goes to the quarantine. Raises
-    TemDataError where there is no file.
+    not to count. Of regions on slices of a stack those on the slice `plane` count, and those on none. What cannot be
+    read goes to the quarantine. Raises TemDataError where there is no file.
     """
     tables = []
     for source in _sources(Path(path)):
-        stem = AFFIXES.sub("", source.name if source.is_dir() else source.stem)
+        stem = _without_affix(source.name if source.is_dir() else source.stem)
         try:
             regions = list(_regions(source))
         except (Fault, *UNZIPPED) as error:
             quarantine.add(stem, source.name, "unreadable table", "set aside", str(error))
             continue
-        tables.append(_table(stem, regions, (classes, ignored), quarantine))
+        tables.append(_table(stem, regions, (classes, ignored), plane, quarantine))
     return tables
+
+
+def _without_affix(name: str) -> str:
+    shorter = ENDING.sub("", name)
+    return shorter if shorter != name else BEGINNING.sub("", name)
 
 
 def _sources(path: Path) -> list[Path]:
@@ -104,28 +113,42 @@ def _regions(source: Path) -> Iterator[_Named]:
 
 
 def _table(
-    stem: str, regions: Sequence[_Named], classes: tuple[Sequence[str], ...], quarantine: Quarantine
+    stem: str, regions: Sequence[_Named], classes: tuple[Sequence[str], ...], plane: int | None, quarantine: Quarantine
 ) -> LabelTable:
     decoded = [_decoded(region) for region in regions]
-    several_slices = len({_slice(roi) for roi in decoded if isinstance(roi, ImagejRoi)}) > 1
+    written = not classes[0] and _as_written(decoded)
+    slices = sorted({_slice(roi) for roi in decoded if isinstance(roi, ImagejRoi)})
+    if plane is None and len([place for place in slices if place > 0]) > 1:
+        detail = f"regions on the slices {', '.join(map(str, slices))} of a stack, all drawn on one image"
+        quarantine.add(stem, "", "several planes", "kept", detail)
 
     def label(item: str, roi: ImagejRoi | Fault) -> Label:
         if isinstance(roi, Fault):
             raise roi
+        if plane is not None and _slice(roi) not in (0, plane):
+            raise Fault("several planes", f"on the slice {_slice(roi)}, not on {plane}, which was chosen")
         outline = outline_of(roi)
         if roi.options & ROI_OPTIONS.SPLINE_FIT:
             detail = "a spline; its points are joined by straight lines"
             quarantine.add(stem, item, "bad shape", "kept", detail)
         name = roi.name.removesuffix(IGNORED)
-        return Label(item, class_of(roi, name, stem, *classes), outline, ignore=name != roi.name)
+        category = name.partition("-")[2] if written else class_of(roi, name, stem, *classes)
+        return Label(item, category, outline, ignore=name != roi.name)
 
     def items() -> Iterator[tuple[str, ImagejRoi | Fault]]:
         for region, roi in zip(regions, decoded, strict=True):
             name = region.name if isinstance(roi, Fault) else roi.name
-            place = "" if isinstance(roi, Fault) or not several_slices else f" (slice {_slice(roi)})"
+            place = "" if isinstance(roi, Fault) or len(slices) < 2 else f" (slice {_slice(roi)})"
             yield f"roi {name}{place}", roi
 
     return label_table(stem, items(), label, quarantine)
+
+
+def _as_written(regions: Sequence[ImagejRoi | Fault]) -> bool:
+    """Whether all regions have a group and are named as `write_rois` does, 0001-CLASS, 0002-CLASS, …"""
+    names = [roi.name for roi in regions if isinstance(roi, ImagejRoi) and roi.group > 0]
+    numbered = all(name.startswith(f"{number:04d}-") for number, name in enumerate(names, 1))
+    return len(names) == len(regions) and numbered and not all(map(PLACES.fullmatch, names))
 
 
 def _decoded(region: _Named) -> ImagejRoi | Fault:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from tem_data.coco.faults import Fault, shown
+from tem_data.coco.faults import Fault, path_of, shown
 from tem_data.core.files import read_json
 from tem_data.formats import drawing
 from tem_data.formats.brush import painted
@@ -43,10 +43,10 @@ UPLOADED = re.compile(r"[0-9a-f]{8}-")
 
 
 def is_label_studio(content: Any) -> bool:
-    """Whether parsed JSON is a list of tasks of Label Studio."""
-    return isinstance(content, list) and any(
+    """Whether parsed JSON is a task of Label Studio, or a list of them."""
+    return any(
         isinstance(task, dict) and isinstance(task.get("data"), dict) and any(name in task for name in ANNOTATIONS)
-        for task in content
+        for task in (content if isinstance(content, list) else [content])
     )
 
 
@@ -65,18 +65,30 @@ def _tables(path: Path, quarantine: Quarantine) -> list[LabelTable]:
     content = read_json(path)
     if not is_label_studio(content):
         raise Fault("bad entry", f"expected a list of tasks of Label Studio, found {shown(content)}")
-    return image_tables(path, numbered("task", content), partial(_table, quarantine), quarantine)
+    tasks = content if isinstance(content, list) else [content]
+    return image_tables(path, numbered("task", tasks), partial(_table, quarantine), quarantine)
 
 
 def _table(quarantine: Quarantine, entry: Any) -> LabelTable:
     task = an_object(entry, "a task")
     name = _file_name(an_object(task.get("data"), "`data`"))
     results = a_list(_annotation(task, name, quarantine).get("result"), "`result`")
-    sizes = {size for result in results if isinstance(result, dict) and (size := _size(result))}
-    classes = dict(_classes(results))
     drawn = [pair for pair in numbered("result", results) if not _only_class(pair[1])]
-    shape = sizes.pop() if len(sizes) == 1 else None
-    return label_table(name, drawn, partial(_label, classes), quarantine, shape)
+    shape = _shape(name, [result for _, result in drawn if isinstance(result, dict)])
+    return label_table(name, drawn, partial(_label, dict(_classes(results))), quarantine, shape)
+
+
+def _shape(name: str, regions: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
+    """The size that regions state of their image; raises Fault where they are of several images or sizes."""
+    pictures = {picture for region in regions if isinstance(picture := region.get("to_name"), str)}
+    if len(pictures) > 1:
+        several = ", ".join(map(shown, sorted(pictures)))
+        raise Fault("bad entry", f"{name}: its regions lie on several images, {several}; label one image a task")
+    sizes = {size for region in regions if (size := _size(region))}
+    if len(sizes) > 1:
+        stated = ", ".join(map(str, sorted(sizes)))
+        raise Fault("size mismatch", f"{name}: its regions were drawn on images of the sizes {stated} (height, width)")
+    return sizes.pop() if sizes else None
 
 
 def _file_name(data: Mapping[str, Any]) -> str:
@@ -86,10 +98,10 @@ def _file_name(data: Mapping[str, Any]) -> str:
             continue
         try:
             address = urlsplit(value.strip())
-            local = parse_qs(address.query).get("d")
+            local = address.path.endswith("local-files/")
+            path = (path_of(value) if local else unquote(address.path)).replace("\\", "/")
         except ValueError:
             continue
-        path = (local[0] if local else unquote(address.path)).replace("\\", "/")
         name = path.rsplit("/", 1)[-1]
         if name.lower().endswith(IMAGE_SUFFIXES):
             # an uploaded file is kept with eight digits before its name

@@ -44,6 +44,7 @@ NOT_A_PICTURE = (
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
 EXPECTED = "LabelMe files NAME.json"
+SUSPICIOUS = 3  # shapes of one class that are the only ones and parts of one defect
 
 
 def is_labelme(content: Any) -> bool:
@@ -75,9 +76,25 @@ def _table(path: Path, quarantine: Quarantine) -> LabelTable:
         outline = _outline(shape)
         return Label(item, class_name(shape.get("label")), outline, ignore=_ignored(shape))
 
-    size = image_shape(content.get("imageHeight"), content.get("imageWidth"))
+    size = _labelled_size(content)
     table = label_table(name, numbered("shape", content["shapes"]), label, quarantine, size)
+    _say_one_group(name, table.labels, groups, quarantine)
     return table._replace(labels=_joined(table.labels, groups))
+
+
+def _labelled_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The size of the picture within the file, on which the labels lie as LabelMe shows them, else the stated one."""
+    stated = image_shape(content.get("imageHeight"), content.get("imageWidth"))
+    data = content.get("imageData")
+    if not isinstance(data, str) or not data:
+        return stated
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            width, height = picture.size
+    except NOT_A_PICTURE:
+        return stated
+    # a picture of a camera is shown turned
+    return stated if stated == (width, height) else (height, width)
 
 
 def _group(value: Any) -> Any:
@@ -85,6 +102,18 @@ def _group(value: Any) -> Any:
     if value is None or isinstance(value, str) or number is not None:
         return value or None if isinstance(value, str) else number
     raise Fault("bad entry", f"expected `group_id` to be a whole number or null, found {shown(value)}")
+
+
+def _say_one_group(name: str, labels: Sequence[Label], groups: Mapping[str, Any], quarantine: Quarantine) -> None:
+    """Note classes whose shapes are all of one group, as some converters write: they become one defect."""
+    for category in dict.fromkeys(label.name for label in labels):
+        items = [label.item for label in labels if label.name == category]
+        group = groups[items[0]]
+        if len(items) >= SUSPICIOUS and group is not None and all(groups[item] == group for item in items):
+            detail = (
+                f"all {len(items)} shapes {shown(category)} have the group_id {shown(group)}, as parts of one defect"
+            )
+            quarantine.add(name, category, "duplicate id", "joined", detail)
 
 
 def _ignored(shape: Mapping[str, Any]) -> bool:
@@ -119,7 +148,7 @@ def _outline(shape: Mapping[str, Any]) -> Ellipse | Pixels | Rings:
     if kind == "rectangle" and len(a_list(points, "`points`")) == 2:
         (left, top), (right, bottom) = drawing.points(points, 2)
         return drawing.rectangle(left, top, right, bottom)
-    if kind in ("rectangle", "oriented_rectangle"):
+    if kind in ("rectangle", "oriented_rectangle", "rotation"):  # the last one of X-AnyLabeling
         drawing.points(points, 4)
         return drawing.polygon(points)
     if kind == "mask":

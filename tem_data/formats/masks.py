@@ -7,6 +7,7 @@ neighbours) of one class is taken for a defect, so that touching ones become one
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from tem_data.core.errors import SettingError, TemDataError
+from tem_data.core.files import decoded
 from tem_data.formats.mask_levels import class_levels, colour_levels
-from tem_data.images.reading import Stored, files_by_stem, read_stored
+from tem_data.images.reading import SeveralPlanes, Stored, files_by_stem, read_stored
 from tem_data.importing.labels import Label, LabelTable, Pixels
 from tem_data.importing.quarantine import Quarantine
 
@@ -35,29 +37,35 @@ def read_masks(
     """The labels of each mask, whose table is named after its stem without `suffix`.
 
     `values` maps grey levels to classes, `colours` colours such as #800000; without `colours` a file labelmap.txt
-    beside the masks or their folder names them. Without any of these all but 0 is the one of `classes`. 0 and black are
-    background. `instances` is a folder of 16-bit instance maps of the same stems: 0
-    background, one number a defect, whose class is its commonest mask value. A
-    value that is not listed gives a label `value N`. Masks that cannot be read, or not without doubt,
-    or whose map is missing or of another size, go to the quarantine. Raises TemDataError if a folder
-    is missing, and SettingError where the classes of several levels are not named.
+    beside the masks or their folder names them. Without any of these all but 0 is the one of `classes`, and where there
+    is none a single level the class `defect`. 0 and black are background. `instances` is a folder of 16-bit instance
+    maps of the same stems: 0 background, one number a defect, whose class is its commonest mask value. A value that is
+    not listed gives a label `value N`. Masks that cannot be read, or not without doubt, or whose map is missing or of
+    another size, go to the quarantine. Raises TemDataError if a folder is missing, and SettingError where the classes
+    of several levels are not named.
     """
     maps = files_by_stem(instances) if instances else {}
     named = _named_colours(folder, colours)
-    if values is None and not named and len(classes) != 1:
+    if values is None and not named and len(classes) > 1:
         raise SettingError(
             "import", "mask_values", "missing; name the class of each grey level, or of each colour by mask_colours"
         )
+    masks = files_by_stem(folder)
+    if not masks:
+        raise TemDataError(f"{folder}: expected masks as pictures, such as PNG or TIFF; there are none")
     tables = []
-    for stem, paths in files_by_stem(folder).items():
+    for stem, paths in masks.items():
         name = stem.removesuffix(suffix)
+        if suffix and stem + suffix in masks:  # the image beside its mask
+            continue
         try:
             mask, known = _levels(read_stored(paths[0]), values, named, classes)
             numbers = _instance_map(maps, name, stem, mask) if instances else None
             regions = list(_components(mask, known) if numbers is None else _instances(mask, numbers, known))
             _refuse_background(regions, mask)
         except (OSError, ValueError) as error:
-            quarantine.add(name, Path(paths[0]).name, "unreadable table", "set aside", f"mask or map: {error}")
+            why = f"{error.count} pages; save one picture an image" if isinstance(error, SeveralPlanes) else error
+            quarantine.add(name, Path(paths[0]).name, "unreadable table", "set aside", f"mask or map: {why}")
             continue
         labels = tuple(Label(f"region {i}", class_, pixels) for i, (class_, pixels) in enumerate(regions, 1))
         tables.append(LabelTable(name, labels, (mask.shape[0], mask.shape[1])))
@@ -80,12 +88,20 @@ def _colour(text: str) -> tuple[int, ...]:
 
 
 def read_label_map(path: Path) -> dict[tuple[int, ...], str]:
-    """The class of each colour of CVAT's `name:r,g,b::` lines; black is background. Raises TemDataError."""
+    """The class of each colour of CVAT's `name:r,g,b::` lines, or CamVid's `r g b name`; black is background.
+
+    Raises TemDataError.
+    """
     named = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    try:
+        lines = decoded(path.read_bytes()).splitlines()
+    except (OSError, ValueError) as error:
+        raise TemDataError(f"{path}: cannot be read ({error}); save it in UTF-8") from error
+    for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        name, *fields = line.split(":")
+        camvid = re.fullmatch(r"\s*(\d+\s+\d+\s+\d+)\s+(.+?)\s*", line)
+        name, *fields = camvid.group(2, 1) if camvid else line.split(":")
         parts = fields[0].replace(",", " ").split() if fields else []
         if len(parts) != 3 or not all(part.isdigit() and int(part) < 256 for part in parts):
             raise TemDataError(f"{path}: line {number}: expected name:red,green,blue::, found {line!r}")
@@ -117,10 +133,12 @@ def _refuse_background(regions: Sequence[tuple[str, Pixels]], mask: np.ndarray) 
     """Raises ValueError where a defect fills most of the image and touches all its edges: the mask is inverted."""
     for _, pixels in regions:
         filled = pixels.area() / mask.size
-        if filled > 0.5 and pixels.mask.shape == mask.shape and not pixels.mask.all():
+        if pixels.mask.size == mask.size and pixels.mask.all():
+            raise ValueError("one defect fills the whole image; the mask has no background of 0")
+        if filled > 0.5 and pixels.mask.shape == mask.shape:
             raise ValueError(
                 f"one defect fills {filled:.0%} of the image and touches all its edges; it seems to be the background: "
-                "invert the mask"
+                "invert the mask, or name the classes by mask_values or mask_colours"
             )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tem_data.coco.faults import Fault, shown, text
+from tem_data.coco.faults import Fault, path_of, shown, text
 from tem_data.core.errors import TemDataError
 from tem_data.core.rle import whole
 from tem_data.importing.labels import Label, LabelTable
@@ -112,12 +112,15 @@ def class_name(value: Any) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         return ""
     number = None if isinstance(value, str) else whole(value)
-    return text(value if number is None else str(number), "the class")
+    return text(value if number is None else str(number), "the class").strip()
 
 
 def image_name(value: Any, field: str) -> str:
-    """The name of an image file, with `/` also where Windows wrote it; raises Fault where it is none."""
-    return plain_name(text(value, field, "the name of an image file"))
+    """The name of an image file, with `/` also where Windows wrote it; raises Fault where it is none.
+
+    Of an address it is the path.
+    """
+    return plain_name(path_of(text(value, field, "the name of an image file")))
 
 
 def image_shape(height: Any, width: Any) -> tuple[int, int] | None:

@@ -62,7 +62,8 @@ def _imagej(tif: TiffFile, path: str | os.PathLike) -> Size:
     found = re.search(r"^unit=(.*)$", tif.pages.first.description, re.MULTILINE)
     if not found or found[1].strip().lower() in ("inch", "cm"):  # ImageJ takes them from a resolution for printing
         return None, ""
-    return pixel_size(_side(tif, X_RESOLUTION), _side(tif, Y_RESOLUTION), found[1])
+    down = re.search(r"^yunit=(.*)$", tif.pages.first.description, re.MULTILINE)  # only where it differs
+    return size_of_sides(_side(tif, X_RESOLUTION), found[1], _side(tif, Y_RESOLUTION), (down or found)[1])
 
 
 def _ome(tif: TiffFile, path: str | os.PathLike) -> Size:

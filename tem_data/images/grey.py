@@ -9,6 +9,7 @@ import numpy as np
 
 from tem_data.images.source import Refused, Source
 
+FILLED = 0.001  # of the pixels have one value
 LUMA = np.array([19595, 38470, 7471])  # of red, green and blue, in 65,536ths, as Pillow has them
 
 
@@ -53,7 +54,8 @@ def combined(planes: Iterable[np.ndarray], how: Literal["mean", "max"]) -> np.nd
 def to_8_bits(values: np.ndarray) -> np.ndarray:
     """8-bit unsigned as it is; all else scaled from the 0.1–99.9 % percentiles of the finite pixels.
 
-    +∞ becomes 255, −∞ and what is not a number 0. Raises Refused if no pixel is finite.
+    A value far from all others that many pixels have, as of a frame or a burnt-in bar, does not count for these. +∞
+    becomes 255, −∞ and what is not a number 0. Raises Refused if no pixel is finite.
     """
     if values.dtype == np.uint8:
         return values
@@ -62,10 +64,26 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise Refused("no finite grey level")
-    low, high = np.percentile(finite, (0.1, 99.9))
+    low, high = np.percentile(_without_fill(finite), (0.1, 99.9))
     with np.errstate(over="ignore", invalid="ignore"):  # far beyond the percentiles
         scaled = (values - low) / max(high - low, np.finfo(np.float32).tiny) * 255
     return np.rint(np.nan_to_num(scaled).clip(0, 255)).astype(np.uint8)
+
+
+def _without_fill(values: np.ndarray) -> np.ndarray:
+    """Values without the least and the greatest where these are no grey of the picture, but fill a part of it.
+
+    That is where more pixels have it than the percentiles leave out, and it lies as far from the rest as that is wide.
+    """
+    for extreme in (np.min, np.max, np.min):  # once more, in case the greatest hid it
+        end = extreme(values)
+        rest = values[values != end]
+        if not rest.size or len(values) - rest.size <= FILLED * len(values):
+            continue
+        least, most = np.percentile(rest, (0.1, 99.9))
+        if 0 < most - least <= min(abs(end - least), abs(end - most)):
+            values = rest
+    return values
 
 
 def turned(values: np.ndarray, orientation: int) -> np.ndarray:

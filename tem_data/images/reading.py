@@ -17,7 +17,7 @@ from tem_data.images.pictures import pillow_source, pillow_tiff_source
 from tem_data.images.source import Refused, SeveralPlanes, Source, one_line, quiet
 from tem_data.images.tiffs import MAGIC, tiff_source
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *READERS)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", *READERS)
 
 Frame = int | Literal["mean", "max"] | None  # planes are counted from 1, as Fiji does
 Kind = Literal["grey", "palette", "bilevel", "colour"]
@@ -56,6 +56,11 @@ def read_image(path: str | os.PathLike, frame: Frame = None) -> Picture:
     return _read(path, lambda source: _picture(source, frame))
 
 
+def orientation(path: str | os.PathLike) -> int:
+    """How the file says to turn what is stored, numbered as in TIFF; 1 is not at all. Raises as `read_image` does."""
+    return _read(path, lambda source: source.orientation)
+
+
 def read_stored(path: str | os.PathLike) -> Stored:
     """A mask with the values that are in the file: not inverted, not looked up in a palette, but turned.
 
@@ -67,7 +72,7 @@ def read_stored(path: str | os.PathLike) -> Stored:
 
 
 def files_by_stem(folder: str | os.PathLike) -> dict[str, list[Path]]:
-    """The pictures of a folder by file name without extension (`.ome.tif` is one), sorted.
+    """The pictures of a folder by file name without extension (`.ome.tif` is one), sorted; none if hidden.
 
     Raises TemDataError if there is no such folder.
     """
@@ -75,7 +80,7 @@ def files_by_stem(folder: str | os.PathLike) -> dict[str, list[Path]]:
         raise TemDataError(f"{folder}: expected a folder of images; give its path in the section `import`")
     found: dict[str, list[Path]] = {}
     for path in sorted(Path(folder).iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
             stem = Path(path.stem)
             found.setdefault(stem.stem if stem.suffix.lower() == ".ome" else path.stem, []).append(path)
     return found
@@ -91,7 +96,10 @@ def other_files(folder: str | os.PathLike) -> dict[str, int]:
 def _read(path: str | os.PathLike, use: Callable[[Source], T]) -> T:
     """What `use` makes of the file; where a decoder fails, the next is tried."""
     with open(path, "rb") as file:
-        is_tiff = file.read(4) in MAGIC
+        start = file.read(4)
+    if not start:
+        raise Refused("the file is empty")
+    is_tiff = start in MAGIC
     first = None
     for opened in (tiff_source, pillow_tiff_source) if is_tiff else (_source_by_suffix(path),):
         with quiet():

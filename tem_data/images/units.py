@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 
-LEAST_NM, MOST_NM = 0.005, 1000.0  # per px; outside, no defect of an electron micrograph can be seen
+LEAST_NM, MOST_NM = 0.005, 1000.0  # per px; outside, no defect can be seen, and 1 µm stands where nobody set a scale
 SAME = 0.01  # relative difference of width and height that is rounding
 PRINTING = (72, 96, 100, 150, 200, 300, 600, 1200)  # dots per inch
+
+NO_SIZE = f"no pixel size of a micrograph ({LEAST_NM:g} to {MOST_NM:g})"
 
 Size = tuple[float | None, str]  # nm per px or None, and why a size that is written is not used ("" otherwise)
 
@@ -26,8 +28,12 @@ _SAME_LETTER = str.maketrans({"\u212b": "Å", "\u03bc": "µ"})  # the Ångström
 
 
 def nm_per(unit: str) -> float | None:
-    """Nanometres in one `unit`, also where ImageJ escaped a letter of it (`\\u00B5m`); None where it is no length."""
+    """Nanometres in one `unit`, also where ImageJ escaped a letter of it (`\\u00B5m`); None where it is no length.
+
+    `nm/px` and `[nm]` are nm, too.
+    """
     text = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit).strip(" \t\r\n\0")
+    text = re.sub(r"(?i)\s*(/|per)\s*(px|pixels?)$", "", text).strip("[]() .")
     text = text.translate(_SAME_LETTER).replace("A\u030a", "Å").replace("a\u030a", "å")
     if text in ("Pm", "Mm", "M", "a"):
         return None
@@ -48,8 +54,8 @@ def pixel_size(x: float | None, y: float | None, unit: str) -> Size:
     size = sum(sides) / len(sides)
     if nm <= 1 and (dots := _printing(1 / size)):
         return None, f"1/{1 / size:.6g} {unit.strip()} per px looks like {dots} dpi, a resolution for printing"
-    if not LEAST_NM <= size * nm <= MOST_NM:
-        return None, f"{size * nm:.4g} nm per px is no pixel size of a micrograph ({LEAST_NM:g} to {MOST_NM:g})"
+    if not is_plausible(size * nm):
+        return None, f"{size * nm:.4g} nm per px is {NO_SIZE}"
     return size * nm, ""
 
 
@@ -61,8 +67,14 @@ def size_of_sides(x: float | None, x_unit: str, y: float | None, y_unit: str) ->
     return pixel_size(x, y * (down / across) if y is not None and down is not None else None, x_unit)
 
 
+def is_plausible(nm_per_px: float) -> bool:
+    """Whether a micrograph can have pixels of this size."""
+    return LEAST_NM <= nm_per_px < MOST_NM * (1 - 1e-6)
+
+
 def _printing(per_unit: float) -> int | None:
     for dots in PRINTING:
-        if any(math.isclose(per_unit, number, rel_tol=1e-6) for number in (dots, dots / 2.54)):
+        # per cm programs round it
+        if any(math.isclose(per_unit, n, rel_tol=1e-6) for n in (dots, *(round(dots / 2.54, k) for k in (2, 3, 9)))):
             return dots
     return None

@@ -11,7 +11,8 @@ import numpy as np
 from scipy import fft
 
 from tem_data.core.micrograph import Defect, paste
-from tem_data.importing.labels import Ellipse, Label, LabelTable, Outline, Pixels, RunLengths
+from tem_data.core.rle import IN_FRACTIONS, in_fractions
+from tem_data.importing.labels import Ellipse, Label, LabelTable, Outline, Pixels, Rings, RunLengths
 from tem_data.importing.quarantine import Quarantine
 
 EDGE_PX = 1.0
@@ -97,7 +98,7 @@ def _detail(array: np.ndarray) -> np.ndarray:
 
 def _problem(label: Label, shape: tuple[int, int], names: Names) -> tuple[str, str] | None:
     if not label.name:
-        return "no class", ""
+        return "no class", "it has none in the file, or attributes of which none is called class or label; give it one"
     if names.meaning(label.name) is None:
         return "unknown class", label.name
     outline = label.outline
@@ -109,6 +110,8 @@ def _problem(label: Label, shape: tuple[int, int], names: Names) -> tuple[str, s
     if not np.isfinite(box).all():
         return "bad shape", "NaN or no number"
     width, height = box[2] - box[0], box[3] - box[1]
+    if isinstance(outline, (Ellipse, Rings)) and in_fractions(box):
+        return "bad shape", IN_FRACTIONS
     if width <= 0 or height <= 0 or (isinstance(outline, Ellipse) and min(outline.major, outline.minor) <= 0):
         return "bad shape", "zero size"
     if box[2] <= 0 or box[3] <= 0 or box[0] >= shape[1] or box[1] >= shape[0]:

@@ -14,7 +14,7 @@ import numpy as np
 from tem_data.core.files import atomic_write
 from tem_data.core.micrograph import Micrograph, count_by_class
 from tem_data.figures.pictures import colour_of
-from tem_data.importing.doubts import Doubt, doubts_of
+from tem_data.importing.doubts import MANY_PARTS, SCATTERED, UNFIT, Doubt, doubts_of
 
 SIDE_PX = 480
 QUALITY = 80
@@ -32,6 +32,7 @@ def write_contact_sheet(
     `rows` are those of the quarantine, `names` the file name of each micrograph by its id.
     """
     doubts = doubts_of(micrographs, rows, names)
+    _say(doubts, micrographs, names)
     ranked = sorted(micrographs, key=lambda m: (-sum(d.weight for d in doubts[m.micrograph_id]), m.micrograph_id))
     cards = [_card(m, classes, doubts[m.micrograph_id], rows, names[m.micrograph_id]) for m in ranked]
     shown = set(names.values())
@@ -44,6 +45,22 @@ def write_contact_sheet(
     text = environment.get_template("contact_sheet.html.jinja").render(cards=cards, rest=rest, keys=keys)
     with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def _say(doubts: Mapping[str, Sequence[Doubt]], micrographs: Sequence[Micrograph], names: Mapping[str, str]) -> None:
+    """Print which micrographs count as free of defects, and whose labels may be wrong as a whole."""
+
+    def doubtful(beginning: str) -> list[str]:
+        return [names[key] for key, found in doubts.items() if any(d.reason.startswith(beginning) for d in found)]
+
+    for found, what in (
+        ([names[m.micrograph_id] for m in micrographs if not m.defects], "no label, and count as free of defects"),
+        (doubtful(UNFIT), "labels that lie on nothing to be seen, perhaps of another image or scale"),
+        (doubtful(SCATTERED), f"a label in {MANY_PARTS} places or more, which counts as one defect"),
+    ):
+        if found:
+            shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+            print(f"look at them: {len(found)} of {len(micrographs)} micrographs have {what} ({shown})")
 
 
 def _card(

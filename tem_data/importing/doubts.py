@@ -13,6 +13,9 @@ import numpy as np
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.importing.checking import alignment
 
+SCATTERED = "one label"
+MANY_PARTS = 5  # of one label, apart from each other, from which it may be several defects
+UNFIT = "its labels lie on nothing that can be seen"
 LEAST_FIT, GOOD_FIT = 3.5, 6.0  # of `alignment`: the most by chance, and less than nearly all right labels have
 FEW = 5  # labels of a class in a micrograph below which its sizes say nothing
 MANY = 15  # labels of a class on the other micrographs from which they are known
@@ -34,8 +37,9 @@ def doubts_of(
     """The doubts of each micrograph by its id, the gravest first.
 
     `rows` are those of the quarantine, whose `file` is a name of `names`, file name by id. Looked at are how labels
-    fit the grey under them, sizes and contrasts of each class against those of the other micrographs, classes that fit
-    the others' better when two of them are swapped, labels that were set aside, and calibration.
+    fit the grey under them, labels in many places, sizes and contrasts of each class against those of the other
+    micrographs, classes that fit the others' better when two of them are swapped, labels that were set aside, and
+    calibration.
     """
     lost = Counter(row["file"] for row in rows if row["action"] == "set aside" and row["item"])
     looks = {m.micrograph_id: _looks(m) for m in micrographs}
@@ -43,7 +47,7 @@ def doubts_of(
     for micrograph in micrographs:
         own = looks[micrograph.micrograph_id]
         others = _joined(look for name, look in looks.items() if name != micrograph.micrograph_id)
-        doubts = [*_fit(micrograph), *_sizes(own, others), *_swaps(own, others)]
+        doubts = [*_fit(micrograph), *_parts(micrograph), *_sizes(own, others), *_swaps(own, others)]
         aside = lost[names[micrograph.micrograph_id]]
         if aside:
             doubts.append(Doubt(2 * aside / (aside + len(micrograph.defects)), f"{aside} of its labels set aside"))
@@ -104,8 +108,19 @@ def _fit(micrograph: Micrograph) -> Iterator[Doubt]:
         return
     fit = alignment(micrograph.pixels, micrograph.defects)
     if fit < GOOD_FIT:
-        where = "on nothing that can be seen" if fit < LEAST_FIT else "only partly on dark or bright places"
-        yield Doubt(1 + (GOOD_FIT - fit) / GOOD_FIT, f"its labels lie {where} (alignment {fit:.1f})")
+        where = UNFIT if fit < LEAST_FIT else "its labels lie only partly on dark or bright places"
+        yield Doubt(1 + (GOOD_FIT - fit) / GOOD_FIT, f"{where} (alignment {fit:.1f})")
+
+
+def _parts(micrograph: Micrograph) -> Iterator[Doubt]:
+    """Labels that a brush, a threshold or a converter may have made of all defects of a class together."""
+    count, category = max(((_pieces(defect), defect.category) for defect in micrograph.defects), default=(0, ""))
+    if count >= MANY_PARTS:
+        yield Doubt(1.0, f"{SCATTERED} ({category}) lies in {count} places, and counts as one defect")
+
+
+def _pieces(defect: Defect) -> int:
+    return int(cv2.connectedComponents(defect.mask.astype(np.uint8), connectivity=8)[0]) - 1
 
 
 def _sizes(own: Looks, others: Looks) -> Iterator[Doubt]:

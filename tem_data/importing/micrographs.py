@@ -7,30 +7,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 from tqdm import tqdm
 
 from tem_data.coco.faults import Faults
 from tem_data.coco.labels import micrographs_of
 from tem_data.coco.reading import TRUTH, read_content, read_found, read_truth
 from tem_data.core.errors import TemDataError
-from tem_data.core.micrograph import Micrograph, crop, halved
+from tem_data.core.micrograph import Micrograph
 from tem_data.core.schema import Classes, read_dataset
-from tem_data.images.databar import data_bar
-from tem_data.images.reading import SeveralPlanes, other_files, read_image
-from tem_data.importing.checking import alignment, centres_outside, checked_defects
+from tem_data.images.reading import other_files
+from tem_data.importing.labelled_image import labelled_image
 from tem_data.importing.labels import LabelTable
 from tem_data.importing.matching import ImageFolder
 from tem_data.importing.quarantine import Quarantine
 from tem_data.importing.settings import ImportSettings
-from tem_data.importing.sources import class_names, read_labels
-from tem_data.importing.tables import Calibration, calibration_of, read_calibrations
-from tem_data.importing.units import in_px
-
-MANY_OUTSIDE = 0.1
-ENOUGH_LABELS = 15
+from tem_data.importing.sources import class_names, kind_of, read_labels
+from tem_data.importing.tables import Calibration, calibration_of, read_calibrations, row_of
 
 
 class Imported(NamedTuple):
@@ -53,27 +47,36 @@ def import_micrographs(settings: ImportSettings, progress: bool = True) -> Impor
     quarantine = Quarantine()
     folder = ImageFolder(cast(str, settings.images), settings.mask_suffix)
     calibrations = read_calibrations(settings.calibration)
+    _refuse_masks_as_images(settings)
     tables = read_labels(settings, quarantine)
     settings = settings.of_classes(class_names(tables))
     found = _images_of(tables, folder, quarantine)
-    _say_unlabelled(folder, found.values(), quarantine)
+    _say_unlabelled(folder, [path for _, path in found], quarantine)
     _say_unused(calibrations, folder, quarantine)
-    stems = Counter(path.stem for path in found.values())
+    names = {path.name for path in folder.paths}
+    stems = Counter(path.stem for _, path in found)
     micrographs: list[Micrograph] = []
     file_names: dict[str, str] = {}
-    for table in tqdm(tables, "import", disable=not progress):
-        path = found.get(table.file_name)
-        if path is None:
-            continue
+    for table, path in tqdm(found, "import", disable=not progress):
         name = path.relative_to(folder.folder).as_posix()
-        known = calibration_of(calibrations, table.file_name, name)
-        micrograph = _micrograph(path, table._replace(file_name=name), settings, known, quarantine)
+        known = calibration_of(calibrations, table.file_name, name, images=names)
+        micrograph = labelled_image(path, table._replace(file_name=name), settings, known, quarantine)
         if micrograph is not None:
             key = path.stem if stems[path.stem] == 1 else name.replace("/", "_")
             file_names[key] = name
-            micrograph = replace(micrograph, micrograph_id=key)
-            micrographs.append(_fitted(micrograph, name, settings.max_side, quarantine))
+            micrographs.append(replace(micrograph, micrograph_id=key))
     return Imported(micrographs, quarantine, settings.schema, file_names)
+
+
+def _refuse_masks_as_images(settings: ImportSettings) -> None:
+    images, labels = Path(cast(str, settings.images)), Path(cast(str, settings.annotations))
+    if settings.mask_suffix or not labels.is_dir() or not images.samefile(labels):
+        return
+    if settings.source == "masks" or (settings.source == "auto" and kind_of(labels) == "masks"):
+        raise TemDataError(
+            f"{labels}: images and masks are in one folder; set `mask_suffix` to what the masks' names have behind "
+            "those of their images, such as _mask"
+        )
 
 
 def read_labelled(
@@ -111,20 +114,27 @@ def read_labelled(
     return [replace(m, micrograph_id=Path(m.micrograph_id).stem) for m in micrographs], quarantine
 
 
-def _images_of(tables: Sequence[LabelTable], folder: ImageFolder, quarantine: Quarantine) -> dict[str, Path]:
-    """The image of each table by the table's file name; what has none, or one that is taken, is set aside."""
-    found: dict[str, Path] = {}
-    for table in tables:
+def _images_of(
+    tables: Sequence[LabelTable], folder: ImageFolder, quarantine: Quarantine
+) -> list[tuple[LabelTable, Path]]:
+    """Each table with its image; what has none, or one that is taken, is set aside.
+
+    Of several tables of one image the first one with labels is taken.
+    """
+    found: dict[Path, LabelTable] = {}
+    for table in sorted(tables, key=lambda table: not table.labels):
         path, why = folder.find(table.file_name)
         count = f"{len(table.labels) + table.lost} labels"
         if path is None:
+            why += folder.hint(table.file_name)
             quarantine.add(table.file_name, "", "missing image", "set aside", f"{why}; {count}")
-        elif path in found.values():
+        elif path in found:
             detail = f"other labels name the same image, {path.name}; {count}"
             quarantine.add(table.file_name, "", "duplicate id", "set aside", detail)
         else:
-            found[table.file_name] = path
-    return found
+            found[path] = table
+    places = {id(table): place for place, table in enumerate(tables)}
+    return sorted(((table, path) for path, table in found.items()), key=lambda pair: places[id(pair[0])])
 
 
 def _say_unlabelled(folder: ImageFolder, labelled: Iterable[Path], quarantine: Quarantine) -> None:
@@ -138,86 +148,7 @@ def _say_unlabelled(folder: ImageFolder, labelled: Iterable[Path], quarantine: Q
 
 def _say_unused(calibrations: Mapping[str, Calibration], folder: ImageFolder, quarantine: Quarantine) -> None:
     names = {path.name for path in folder.paths}
+    used = {row_of(calibrations, name, images=names) for name in names}
     for name in calibrations:
-        if Path(name).name not in names:
+        if name not in used and Path(name).name not in names:
             quarantine.add(name, "", "unused row", "left alone", "the calibration table names it, the folder lacks it")
-
-
-def _micrograph(
-    path: Path, table: LabelTable, settings: ImportSettings, known: Calibration, quarantine: Quarantine
-) -> Micrograph | None:
-    name = table.file_name
-
-    def set_aside(reason: str, detail: str) -> Micrograph | None:
-        quarantine.add(name, "", reason, "set aside", f"{detail}; {len(table.labels) + table.lost} labels")
-        return None
-
-    try:
-        picture = read_image(path, settings.frame)
-    except SeveralPlanes as error:
-        return set_aside("several planes", str(error))
-    except (OSError, ValueError) as error:
-        return set_aside("unreadable image", str(error))
-    image = picture.pixels
-    if table.shape not in (None, image.shape):
-        return set_aside("size mismatch", f"image {image.shape}, labels {table.shape} (height, width)")
-    if known.nm_per_px is None:
-        known = known._replace(nm_per_px=picture.nm_per_px)
-    try:
-        unit = settings.table_unit, settings.min_alignment or 0
-        table = _in_px(table, image, known.nm_per_px, *unit, quarantine)
-    except ValueError as error:
-        return set_aside("unclear unit", str(error))
-    outside = centres_outside(table, image.shape)
-    if outside >= max(3, MANY_OUTSIDE * len(table.labels)):
-        return set_aside("labels of another image", f"{outside} of {len(table.labels)} centres lie outside the image")
-    defects = checked_defects(table, image.shape, settings.names, quarantine)
-    if (table.labels or table.lost) and not defects:
-        return set_aside("no labels", "none could be used")
-    least = settings.min_alignment
-    if least is not None and len(defects) >= ENOUGH_LABELS and (fit := alignment(image, defects)) < least:
-        return set_aside("labels of another image", f"alignment {fit:.1f} is under `min_alignment` {least}")
-    if known.nm_per_px is None:
-        remedy = "give nm_per_px in the table `import.calibration`"
-        detail = f"{picture.doubt}; {remedy}" if picture.doubt else remedy
-        quarantine.add(name, "", "no calibration", "kept", detail)
-    micrograph = Micrograph(name, image, tuple(defects), image.shape, **known._asdict())
-    return _without_bar(micrograph, settings.data_bar, quarantine)
-
-
-def _in_px(
-    table: LabelTable,
-    image: np.ndarray,
-    nm_per_px: float | None,
-    unit: str,
-    least: float,
-    quarantine: Quarantine,
-) -> LabelTable:
-    table, found = in_px(table, image, nm_per_px, unit, least)
-    if found != "px":
-        how = "as they fit the image best" if unit == "auto" else "as given"
-        detail = f"{len(table.labels)} ellipses in {found}, {how}, at {nm_per_px:g} nm per px"
-        quarantine.add(table.file_name, "", "calibrated table", "converted", detail)
-    return table
-
-
-def _without_bar(micrograph: Micrograph, rows: int | Literal["auto"], quarantine: Quarantine) -> Micrograph:
-    height, width = micrograph.shape
-    cut = data_bar(micrograph.pixels) if rows == "auto" else min(rows, height - 1)
-    if not cut:
-        return micrograph
-    cropped = crop(micrograph, 0, 0, (height - cut, width))
-    lost = len(micrograph.defects) - len(cropped.defects)
-    detail = f"the {cut} rows at the bottom" + (f", and {lost} labels on them" if lost else "")
-    quarantine.add(micrograph.micrograph_id, "", "data bar", "cut", detail)
-    return cropped
-
-
-def _fitted(micrograph: Micrograph, file_name: str, max_side: int | None, quarantine: Quarantine) -> Micrograph:
-    small = micrograph
-    while max_side and max(small.shape) > max_side:
-        small = halved(small)
-    lost = len(micrograph.defects) - len(small.defects)
-    if lost:
-        quarantine.add(file_name, f"{lost} labels", "bad shape", "set aside", f"no px left at {small.shape} px")
-    return small

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from tem_data.coco.faults import shown
 from tem_data.coco.labels import read_coco
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json, read_table
@@ -23,7 +26,14 @@ from tem_data.importing.labels import LabelTable
 from tem_data.importing.quarantine import Quarantine
 from tem_data.importing.settings import ImportSettings, LabelSource
 
-SEVERAL = {"labelme": read_labelme, "via": read_via, "cvat": read_cvat, "label_studio": read_label_studio}
+SEVERAL = {
+    "labelme": read_labelme,
+    "via": read_via,
+    "cvat": read_cvat,
+    "label_studio": read_label_studio,
+    "geojson": read_geojson,
+}
+OF_IMAGEJ = re.compile(r"RoiSet|\d{4,}-\d{1,}(-\d+)*", re.IGNORECASE)
 TABLES = (".csv", ".tsv", ".txt", ".xls")
 
 
@@ -40,19 +50,44 @@ def read_labels(settings: ImportSettings, quarantine: Quarantine) -> list[LabelT
     if source == "fiji" and path.exists() and kind_of(path) == "rois":  # which Fiji writes, too
         source = "rois"
     if source == "coco":
-        return [table for file in _coco_files(path) for table in read_coco(file, quarantine)]
+        return one_each([table for file in _coco_files(path) for table in read_coco(file, quarantine)], quarantine)
     if source == "ellipses":
         return read_ellipses(path, settings.columns)
     if source == "fiji":
         return read_fiji(path, settings.class_numbers, settings.aliases, quarantine)
     if source == "masks":
-        named = settings.mask_values, settings.mask_colours, settings.aliases or ["defect"]
+        named = settings.mask_values, settings.mask_colours, settings.aliases
         return read_masks(path, *named, quarantine, settings.instances, settings.mask_suffix)
     if source == "rois":
-        return read_rois(path, quarantine, settings.aliases, settings.ignored_aliases)
-    if source == "geojson":
-        return read_geojson(path, quarantine)
-    return SEVERAL[source](path, quarantine)
+        plane = settings.frame if isinstance(settings.frame, int) else None
+        found = read_rois(path, quarantine, settings.aliases, settings.ignored_aliases, plane)
+        _refuse_nameless(found, path, Path(cast(str, settings.images)))
+        return one_each(found, quarantine)
+    return one_each(SEVERAL[source](path, quarantine), quarantine)
+
+
+def one_each(tables: Sequence[LabelTable], quarantine: Quarantine) -> list[LabelTable]:
+    """The tables, of those of one file name the first that has labels; the others go to the quarantine."""
+    kept: dict[str, LabelTable] = {}
+    for table in tables:
+        known = kept.setdefault(table.file_name, table)
+        if known is table:
+            continue
+        if not known.labels and table.labels:
+            kept[table.file_name], table = table, known
+        detail = f"other labels name the same image; {len(table.labels) + table.lost} labels"
+        quarantine.add(table.file_name, "labels", "duplicate id", "set aside", detail)
+    return list(kept.values())
+
+
+def _refuse_nameless(tables: Iterable[LabelTable], path: Path, images: Path) -> None:
+    """Raises TemDataError where all files have the names that ImageJ gives by itself, and no image has them."""
+    names = [table.file_name for table in tables]
+    if names and all(OF_IMAGEJ.fullmatch(name) for name in names) and not any(images.glob(f"{names[0]}.*")):
+        raise TemDataError(
+            f"{path}: {names[0]} does not say of which image it is; name a zip as its image, NAME_RoiSet.zip, or put "
+            "the .roi files of an image into a folder NAME"
+        )
 
 
 def class_names(tables: Iterable[LabelTable]) -> list[str]:
@@ -73,16 +108,20 @@ def kind_of(path: Path) -> LabelSource:
     if not path.is_dir():
         kind = kind_of_file(path)
         if kind in (None, "masks"):
-            raise TemDataError(f"{path}: none of the labels that are known; {_known()}")
+            raise TemDataError(f"{path}: none of the labels that are known{_seen(path)}; {_known()}")
         return kind
-    kinds = Counter(kind for file in sorted(path.iterdir()) if (kind := kind_of_file(file)))
+    files = sorted(path.iterdir())
+    kinds = Counter(kind for file in files if (kind := kind_of_file(file)))
+    if len(kinds) > 1:  # a damaged file may be of any kind, whose reader sets it aside
+        kinds.subtract("coco" for file in files if kind_of_file(file) == "coco" and _damaged(file))
+        kinds = +kinds
     if kinds["masks"] and len(kinds) > 1:
         del kinds["masks"]  # images that lie beside their labels
     if any(file.is_dir() and any(file.glob("*.roi")) for file in path.iterdir()):
         kinds["rois"] += 1
     if len(kinds) == 1:
         return next(iter(kinds))
-    saw = ", ".join(f"{count} of the kind {kind}" for kind, count in kinds.items()) or "no such file"
+    saw = ", ".join(f"{count} of the kind {kind}" for kind, count in kinds.items()) or f"no such file{_within(path)}"
     raise TemDataError(f"{path}: {saw}; {_known()}" if not kinds else f"{path}: {saw}; choose one by `source`")
 
 
@@ -98,7 +137,7 @@ def kind_of_file(path: Path) -> LabelSource | None:
     suffix = path.suffix.lower()
     if path.is_dir() or path.name.startswith("."):
         return None
-    if suffix in (".zip", ".roi"):
+    if suffix == ".roi" or (suffix == ".zip" and _may_hold_rois(path)):
         return "rois"
     if suffix == ".xml":
         return "cvat"
@@ -123,7 +162,62 @@ def _kind_of_json(path: Path) -> LabelSource | None:
     for kind, is_kind in kinds.items():
         if is_kind(content):
             return kind
-    return "coco" if isinstance(content, dict) and "annotations" in content else None
+    return "coco" if is_coco(content) else None
+
+
+def is_coco(content: Any) -> bool:
+    """Whether parsed JSON is meant for COCO, a ground truth or a list of results."""
+    if isinstance(content, list):
+        return bool(content) and isinstance(content[0], dict) and {"image_id", "category_id"} <= set(content[0])
+    return isinstance(content, dict) and ("annotations" in content or {"images", "categories"} <= set(content))
+
+
+def _damaged(path: Path) -> bool:
+    try:
+        read_json(path)
+    except TemDataError:
+        return True
+    return False
+
+
+def _may_hold_rois(path: Path) -> bool:
+    """Whether a zip holds .roi files, or nothing, as the RoiSet of an image without defects, or is damaged."""
+    names = _names_in(path)
+    return not names or any(name.lower().endswith(".roi") for name in names)
+
+
+def _names_in(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return []
+
+
+def _seen(path: Path) -> str:
+    """What a file holds that is none of the labels, in words."""
+    if path.suffix.lower() == ".zip":
+        return f" (a zip that holds {', '.join(_names_in(path)[:3])}; unpack it and give the labels within)"
+    if path.suffix.lower() != ".json":
+        return ""
+    content = read_json(path)
+    first = content[0] if isinstance(content, list) and content else content
+    if not isinstance(first, dict) or not first:
+        return f" (JSON: {shown(content)})"
+    kind = "a list of objects" if isinstance(content, list) else "an object"
+    return f" (JSON: {kind} with {', '.join(map(shown, list(first)[:6]))})"
+
+
+def _within(path: Path) -> str:
+    """What the files and subfolders of a folder without labels are, in words."""
+    found: list[str] = []
+    for folder in sorted(p for p in path.iterdir() if p.is_dir()):
+        kinds = {kind for file in folder.iterdir() if (kind := kind_of_file(file))} - {"masks"}
+        found += [f"{folder.name} ({', '.join(sorted(kinds))})"] if kinds else []
+    if found:
+        return f", but in its subfolders {', '.join(found[:5])}; give one of them"
+    others = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] != ".")
+    return f", but {others[0].name}{_seen(others[0])}" if others else ""
 
 
 def _kind_of_table(path: Path) -> LabelSource | None:

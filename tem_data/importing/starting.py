@@ -65,15 +65,18 @@ def begin(folder: str | os.PathLike, name: str, project: str | os.PathLike) -> d
 
 def _labels(folder: Path, images: Path) -> Labels:
     subfolders = (path for path in sorted(folder.iterdir()) if path.is_dir() and path != images)
-    for place in (folder, *subfolders):
+    seen = []
+    for place in dict.fromkeys((folder, images, *subfolders)):
         try:
             source = kind_of(place)
-        except TemDataError:
+        except TemDataError as error:
+            seen.append(str(error).partition("; expected")[0])
             continue
-        if place == folder and source == "masks":  # the images themselves
+        if place in (folder, images) and source == "masks":  # the images themselves
             continue
         return _of_kind(place, source, images)
-    raise TemDataError(f"{folder}: no labels beside the images; put them there, or into a folder of their own")
+    found = f" ({'; '.join(seen)})" if seen else ""
+    raise TemDataError(f"{folder}: no labels beside the images{found}; put them there, or into a folder of their own")
 
 
 def _of_kind(place: Path, source: LabelSource, images: Path) -> Labels:

@@ -44,9 +44,12 @@ def import_dataset(
         "scenes": len({m.scene for m in micrographs}),
         "uncalibrated": sum(m.nm_per_px is None for m in micrographs),
         "defects": count_by_class(micrographs),
+        "ignored": sum(d.ignore for m in micrographs for d in m.defects),
         "quarantine": found_wrong.counts(),
     }
-    print(f"{out}: {report['micrographs']} micrographs in {report['scenes']} scenes, defects {report['defects']}")
+    ignored = f", {report['ignored']} of them ignored" if report["ignored"] else ""
+    found = f"{report['micrographs']} micrographs in {report['scenes']} scenes, defects {report['defects']}{ignored}"
+    print(f"{out}: {found}")
     print(f"{sheet}: the micrographs with their labels, the doubtful ones first")
     return report
 

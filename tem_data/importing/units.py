@@ -12,6 +12,8 @@ from tem_data.importing.labels import Ellipse, LabelTable
 
 UNITS_NM = {"nm": 1.0, "um": 1e3, "angstrom": 0.1}
 CLEARLY = 1.15  # times as well as any other unit
+ALIKE_PX = 0.5  # at the far edge of the image, less than which a unit is the same as px
+ROUNDED_PX = 1.0
 LEAST_EXTENT = 0.05  # of the image's longer side, which the labels of three defects or more take at least
 
 
@@ -28,7 +30,9 @@ def in_px(
         return table, "px"
     if nm_per_px is None:
         raise ValueError(f"its ellipses are in {unit}, and the pixel size of its image is not known")
-    scales = {name: nm / nm_per_px for name, nm in UNITS_NM.items()} | {"px": 1.0}
+    near = ALIKE_PX / max(image.shape)
+    scales = {name: nm / nm_per_px for name, nm in UNITS_NM.items()}
+    scales = {name: scale for name, scale in scales.items() if unit != "auto" or abs(scale - 1) > near} | {"px": 1.0}
     if unit != "auto":
         return scaled(table, scales[unit]), unit
     tables = {name: scaled(table, scale) for name, scale in scales.items()}
@@ -38,7 +42,7 @@ def in_px(
     if len(possible) == 1:
         ((name, held),) = possible.items()
         return held, name
-    fits = {name: alignment(image, _drawn(held, image.shape)) for name, held in possible.items()}
+    fits = {name: alignment_of(held, image) for name, held in possible.items()}
     best, second = sorted(fits, key=lambda name: -fits[name])[:2]
     if fits[best] >= least and fits[best] >= CLEARLY * fits[second]:
         return possible[best], best
@@ -58,6 +62,21 @@ def scaled(table: LabelTable, scale: float) -> LabelTable:
 
     labels = (label._replace(outline=larger(cast(Ellipse, label.outline))) for label in table.labels)
     return table._replace(labels=tuple(labels))
+
+
+def alignment_of(table: LabelTable, image: np.ndarray) -> float:
+    """How well a table of ellipses in px fits its image, as `alignment` has it."""
+    return alignment(image, _drawn(table, image.shape))
+
+
+def rounding(table: LabelTable, nm_per_px: float | None, unit: str) -> str:
+    """What to say of a table whose lengths in `unit` are rounded to more than a pixel; "" otherwise."""
+    lengths = [length for label in table.labels for length in cast(Ellipse, label.outline)[:4] if np.isfinite(length)]
+    decimals = max((len(f"{length:.9f}".rstrip("0").partition(".")[2]) for length in lengths), default=0)
+    step = 10.0**-decimals * UNITS_NM[unit] / (nm_per_px or 1)
+    if step <= ROUNDED_PX:
+        return ""
+    return f"; they are rounded to {step:.2g} px: set more decimal places in Set Measurements, and measure again"
 
 
 def _possible(table: LabelTable, shape: tuple[int, ...]) -> bool:

@@ -53,7 +53,7 @@ def measure_coco(
     truth = read_truth(faults, file_names=True, sizes=True)
     names = counted_categories(truth, ignore, truth_path)
     meaning = _meaning(names, classes, truth_path)
-    images = _calibrated(micrographs_of(truth, meaning, faults), calibration_path)
+    images = _calibrated(micrographs_of(truth, meaning, faults), calibration_path, warnings)
     labelled = any(truth.instances.values())
     found = None
     if predictions_path is not None:
@@ -61,6 +61,8 @@ def measure_coco(
         results = read_found(truth, faults)
         predicted = micrographs_of(results, meaning, faults, threshold)
         found = [tuple(d for d in m.defects if not d.ignore) for m in predicted]
+        # of those without area the line below tells
+        warnings.update({text: n for text, n in faults.warnings.items() if not text.startswith("truths")})
         sure = sum(instance.score >= threshold for of_image in results.instances.values() for instance in of_image)
         if left_out := sure - sum(map(len, found)):
             warnings["predictions of an ignored category or without area, left out"] = left_out
@@ -79,6 +81,9 @@ def _meaning(names: Sequence[str], classes: Mapping[str, Sequence[str]] | None, 
     return lambda category: (index[category], False) if category in names else ("", True)
 
 
-def _calibrated(micrographs: Sequence[Micrograph], path: str | os.PathLike) -> list[Micrograph]:
+def _calibrated(micrographs: Sequence[Micrograph], path: str | os.PathLike, warnings: Counter[str]) -> list[Micrograph]:
     calibrations = read_calibrations(path)
-    return [replace(m, **calibration_of(calibrations, m.micrograph_id)._asdict()) for m in micrographs]
+    found = [calibration_of(calibrations, m.micrograph_id) for m in micrographs]
+    if unused := [name for name, row in calibrations.items() if not any(row is used for used in found)]:
+        warnings[f"rows of {path} that name none of the images, as {unused[0]!r}"] = len(unused)
+    return [replace(m, **row._asdict()) for m, row in zip(micrographs, found, strict=True)]

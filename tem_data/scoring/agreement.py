@@ -56,6 +56,7 @@ def agree(a: Sequence[Micrograph], b: Sequence[Micrograph], rule: Rule = Rule(),
         if images[0][name].shape != images[1][name].shape:
             sizes = " and ".join(f"{held[name].shape[1]}×{held[name].shape[0]}" for held in images)
             raise TemDataError(f"{name}: its size is {sizes} px in the two sets; label images of one size")
+    _refuse_other_case([{d.category for m in held.values() for d in m.defects if not d.ignore} for held in images])
     classes = tuple(sorted({d.category for held in images for n in common for d in held[n].defects if not d.ignore}))
     labels = [{n: labels_of(held[n].defects, held[n].shape, classes) for n in common} for held in images]
     scene = {n: images[0][n].scene or images[1][n].scene or n for n in common}
@@ -70,6 +71,18 @@ def agree(a: Sequence[Micrograph], b: Sequence[Micrograph], rule: Rule = Rule(),
         tuple(n for n in images[0] if n not in images[1]),
         tuple(n for n in images[1] if n not in images[0]),
     )
+
+
+def _refuse_other_case(names: Sequence[set[str]]) -> None:
+    """Raises TemDataError where a class of one set is in the other only with other capitals."""
+    for own, others in (names, names[::-1]):
+        alike = {other.lower(): other for other in others - own}
+        if twice := [name for name in sorted(own - others) if name.lower() in alike]:
+            name, other = twice[0], alike[twice[0].lower()]
+            raise TemDataError(
+                f"one set of labels names a class {name!r}, the other {other!r}; name them alike, as by --classes "
+                f"{name}={name}+{other}"
+            )
 
 
 def _counts(truths: dict[str, Labels], predictions: dict[str, Labels], classes: int, rule: Rule) -> dict:

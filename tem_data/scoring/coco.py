@@ -21,6 +21,9 @@ from tem_data.scoring.labels import Labels
 from tem_data.scoring.scores import Scores, best, compare, count_images, score_images
 from tem_data.scoring.significance import Interval, score_intervals
 
+SUSPICIOUS = 3  # truths and predictions of which none meet by more than chance
+SLACK = 1.05  # of the side of an image, which the boxes of models leave by rounding
+
 
 @dataclass(frozen=True, eq=False)
 class CocoScores:
@@ -74,12 +77,13 @@ def score_coco(
     """
     match, masks, warnings = settings.match, settings.match == "mask", Counter[str]()
     truth = read_truth(Faults(truth_path, warnings=warnings), sizes=True, masks=masks)
-    found = read_found(truth, Faults(predictions_path), masks)
+    found = read_found(truth, Faults(predictions_path, warnings=warnings), masks)
     classes = counted_categories(truth, ignore, truth_path)
     truths = _truths(truth, classes, truth_path, masks, warnings)
     predictions = _predictions(found, classes, predictions_path, masks, warnings)
     images = compare(truths, predictions, match)
     scores = [score_images(images, classes, settings, threshold) for threshold in settings.thresholds]
+    _warn_of_nothing(truths, predictions, scores, warnings)
     counts = count_images(images, len(classes), settings, best(scores).threshold)
     intervals = score_intervals(counts, {name: name for name in images}, classes)
     ap = average_precision(truths, predictions, classes, match)
@@ -113,6 +117,8 @@ def _predictions(
         items = []
         for instance in file.instances[key]:
             box, code = _shape(instance, image, path, masks)
+            if code is None and _leaves(box, cast("tuple[int, int]", image.shape)):
+                warnings["boxes that leave their image, as corners x, y, x, y do that are read as x, y, w, h"] += 1
             ignored = instance.category not in classes
             if ignored:
                 warnings["predictions of an ignored category, left out"] += 1
@@ -124,6 +130,24 @@ def _predictions(
     return predictions
 
 
+def _warn_of_nothing(
+    truths: dict[str, Labels], predictions: dict[str, Labels], scores: Sequence[Scores], warnings: Counter[str]
+) -> None:
+    """Warn where there is nothing to compare, or nothing meets, as of files that do not belong together."""
+    least = min(s.threshold for s in scores)
+    true = sum(int((~labels.ignore).sum()) for labels in truths.values())
+    found = [float(score) for labels in predictions.values() for score in labels.scores[~labels.ignore]]
+    if not true:
+        warnings["images, none of which has a truth that counts"] = len(truths)
+    if not found:
+        warnings["images, none of which has a prediction that counts"] = len(truths)
+    elif max(found) < least:
+        best_score = f"(the best has {max(found):.3g})"
+        warnings[f"predictions, none of which reaches the lowest threshold {least:g} {best_score}"] = len(found)
+    elif min(true, len(found)) >= SUSPICIOUS and not any(s.f1_detect for s in scores):
+        warnings["predictions, none of which meets a truth; see that images, ids and px are the same"] = len(found)
+
+
 def _shape(instance: Instance, image: Image, path: str | os.PathLike, masks: bool) -> tuple[list[float], dict | None]:
     """The box x, y, w, h as given, else that of the mask; and the mask's code if masks are matched."""
     code = None if instance.outline is None else instance.outline.rle(cast("tuple[int, int]", image.shape))
@@ -133,6 +157,12 @@ def _shape(instance: Instance, image: Image, path: str | os.PathLike, masks: boo
         raise TemDataError(f"{path}: {instance.item}: expected a `bbox` or a `segmentation`; neither is there")
     box = rle_ops.toBbox(code).tolist() if instance.box is None else instance.box
     return box, code if masks else None
+
+
+def _leaves(box: Sequence[float], shape: tuple[int, int]) -> bool:
+    """Whether a box leaves an image of `shape` by more than the rounding of a model."""
+    x, y, width, height = box
+    return x + width > SLACK * shape[1] + 1 or y + height > SLACK * shape[0] + 1
 
 
 def _has_area(box: Sequence[float], code: dict | None) -> bool:

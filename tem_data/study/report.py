@@ -10,9 +10,9 @@ from typing import Any
 from tem_data import figures
 from tem_data.core.files import atomic_write, write_table
 from tem_data.reports.page import Picture, Section, Table, write_report
+from tem_data.scoring.significance import GAIN
 from tem_data.study import figures as study_figures
 from tem_data.study.arms import ARMS, BASELINE, StudySettings
-from tem_data.scoring.significance import GAIN
 from tem_data.study.tables import gains, read_runs
 
 Rows = Sequence[Mapping[str, Any]]
@@ -23,8 +23,8 @@ TEXT = (
     "t-test, which asks whether new trainings would show the gain again. The interval in brackets is a 95 % bootstrap "
     "over the scenes of the test micrographs, which asks whether other micrographs would; it holds the trainings "
     "fixed. A gain is worth believing where both agree. The share is of the possible improvement, 1 − F1_HM of the "
-    f"baseline. The last column says how many paired runs would show a gain of {GAIN:g} in four of five studies, "
-    "p < 0.05, at the spread that was measured."
+    f"baseline. Runs needed are those that would show a gain of {GAIN:g} in four of five studies, p < 0.05, at the "
+    "spread that was measured."
 )
 
 
@@ -110,7 +110,7 @@ def gain_table(gains: Rows) -> list[dict[str, Any]]:
             "t": row["t"],
             "p": row["p"],
             "share": row["possible_share"],
-            f"runs for +{GAIN:g}": row["runs_needed"],
+            "runs needed": row["runs_needed"],
         }
         for row in gains
     ]

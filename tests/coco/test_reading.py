@@ -221,7 +221,7 @@ FAULTS = {
     "code of an absurd size": "size mismatch",
     "code without a size": "bad shape",
     "endless run": "bad shape",
-    "unknown category": "unknown class",
+    "unknown category": "no class",
     "no category": "no class",
     "category that cannot be hashed": "bad entry",
     "object as category": "bad entry",
@@ -346,3 +346,141 @@ def test_what_ids_and_marks_may_be():
         with pytest.raises(Fault, match="expected `id` to be text or a whole number, found "):
             identity(wrong, "id")
     assert crowd(" TRUE ") and not crowd("0.0")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://host/sub/1.png?token=2.png",
+        "s3://bucket/1.png",
+        "/data/local-files/?d=1.png",
+        "https://host/%31.png",
+        "/home/somebody/images/1.png",
+    ],
+)
+def test_addresses_and_paths_of_other_computers_are_paths(imported, name):
+    assert imported(changed("images", 0, file_name=name)) == ([2, 2], [])
+
+
+def test_a_path_from_the_root_on_is_no_other_file(imported, tmp_path):
+    other = tmp_path / "sub" / "elsewhere.png"
+    other.parent.mkdir()
+    Image.fromarray(np.full((H, W), 90, np.uint8)).save(other)
+    counts, rows = imported(changed("images", 0, file_name=str(other)))
+    assert counts == [2] and [row["reason"] for row in rows] == ["missing image", "no labels"]
+
+
+def test_blanks_around_a_class_are_no_other_class(imported):
+    assert imported(changed("categories", 0, name=" disc ")) == ([2, 2], [])
+
+
+def test_fractions_of_the_image_are_no_pixels(files, imported):
+    truth = truth_file(segmentation=[[0.1, 0.2, 0.5, 0.2, 0.5, 0.6, 0.1, 0.6]])
+    with pytest.raises(TemDataError, match="annotation 1: segmentation: all x and y are from 0 to 1"):
+        score_coco(*files(truth))
+    counts, (row,) = imported(truth)
+    assert counts == [1, 2] and row["reason"] == "bad shape" and "multiply" in row["detail"]
+    pixel = truth_file(segmentation=[[0, 0, 1, 0, 1, 1, 0, 1]])
+    assert imported(pixel) == ([2, 2], [])
+
+
+def test_a_list_of_points_is_named(imported):
+    points = np.reshape(square(2, 2)[0], (-1, 2)).tolist()
+    counts, (row,) = imported(truth_file(segmentation=points))
+    assert counts == [1, 2] and "found points [[x1, y1], [x2, y2], ...]" in row["detail"]
+
+
+def test_an_empty_box_says_nothing_of_the_shape(files, imported):
+    truth = truth_file(bbox=[0, 0, 0, 0])
+    paths = files(truth)
+    assert score_coco(*paths).warnings == ("empty boxes of shapes: 1",)
+    boxes = EvaluationSettings(match="box", thresholds=[0.5])
+    assert score_coco(*files(truth), boxes).best.counts.truths.tolist() == [3, 1]
+    counts, (row,) = imported(truth)
+    assert counts == [2, 2] and (row["reason"], row["action"]) == ("bad entry", "recomputed")
+
+
+def test_a_crowd_among_others_is_said_to_be_ignored(imported):
+    counts, (row,) = imported(truth_file(iscrowd=1))
+    assert counts == [2, 2] and (row["reason"], row["action"]) == ("crowd", "ignored") and "write 0" in row["detail"]
+
+
+def test_labels_of_unlisted_images_name_the_ids_that_are_there(imported):
+    _, (row,) = imported(truth_file(image_id="1.png"))
+    assert row["detail"].endswith("whose ids are [1, 2]")
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"image_id": "1.png"}, "item 0: image id '1.png' is none of the 2 of the ground truth, whose ids are"),
+        ({"segmentation": {"size": [W, H], "counts": [W * H]}}, "item 0: segmentation: expected a mask of the image"),
+        ({"score": 90}, "item 0: expected `score`"),
+        ({"score": None}, "give each result one"),
+        ({"score": 0.2}, "4 results, none of which reaches the threshold 0.5 .the best has 0.2.; lower `threshold`"),
+    ],
+)
+def test_results_of_which_none_is_of_use_are_no_agreement_of_0(files, change, named):
+    paths = files(truth_file(), [result | change for result in RESULTS])
+    with pytest.raises(TemDataError, match=named):
+        read_labelled(paths[1], truth=paths[0], threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    "truth, results, warning",
+    [
+        (truth_file(), [], "images, none of which has a prediction that counts: 2"),
+        (truth_file() | {"annotations": []}, RESULTS, "images, none of which has a truth that counts: 2"),
+        (
+            truth_file(),
+            [result | {"score": 0.03} for result in RESULTS],
+            "predictions, none of which reaches the lowest threshold 0.1 (the best has 0.03): 4",
+        ),
+    ],
+)
+def test_scores_of_nothing_are_said(files, truth, results, warning):
+    assert score_coco(*files(truth, results)).warnings == (warning,)
+
+
+def test_what_is_odd_in_results_is_said(files, tmp_path):
+    stray = RESULTS[0] | {"segmentation": [*square(2, 2), [10.0, 10.0, 11.0, 10.0]]}
+    paths = files(truth_file(), [stray, *RESULTS[1:]])
+    warning = "shapes without their parts of fewer than three points: 1"
+    assert score_coco(*paths).warnings == (warning,)
+    (tmp_path / "c.csv").write_text("file_name,nm_per_px\n1.png,1\n3.png,1\n")
+    measured = measure_coco(*paths, tmp_path / "c.csv").warnings
+    assert measured == (f"rows of {tmp_path / 'c.csv'} that name none of the images, as '3.png': 1", warning)
+
+
+def test_results_under_the_threshold_are_said_where_they_are_measured(files, tmp_path):
+    (tmp_path / "c.csv").write_text("file_name,nm_per_px\n1.png,1\n2.png,1\n")
+    paths = files(truth_file(), [result | {"score": 0.2} for result in RESULTS])
+    (warning,) = measure_coco(*paths, tmp_path / "c.csv").warnings
+    assert warning == "results, none of which reaches the threshold 0.5 (the best has 0.2): 4"
+
+
+def test_predictions_that_meet_nothing_are_said(files):
+    away = [result | {"segmentation": square(50, 16)} for result in RESULTS]
+    (warning,) = score_coco(*files(truth_file(), away)).warnings
+    assert warning == "predictions, none of which meets a truth; see that images, ids and px are the same: 4"
+
+
+def test_boxes_as_corners_or_fractions_are_said(files):
+    truth = truth_file()
+    for entry in truth["annotations"]:
+        x, y = entry.pop("segmentation")[0][:2]
+        entry["bbox"] = [x, y, 10.0, 10.0]
+    boxes = EvaluationSettings(match="box", thresholds=[0.5])
+    plain = [{"score": 0.9, "image_id": e["image_id"], "category_id": e["category_id"]} for e in truth["annotations"]]
+    places = [entry["bbox"][:2] for entry in truth["annotations"]]
+    right = [result | {"bbox": [x, y, 10.0, 10.0]} for result, (x, y) in zip(plain, places, strict=True)]
+    scores = score_coco(*files(truth, right), boxes)
+    assert (scores.best.f1_hm, scores.warnings) == (1, ())
+    corners = [result | {"bbox": [x, y, x + 10, y + 10]} for result, (x, y) in zip(plain, places, strict=True)]
+    warnings = score_coco(*files(truth, corners), boxes).warnings
+    assert "boxes that leave their image, as corners x, y, x, y do that are read as x, y, w, h: 2" in warnings
+    fractions = [
+        result | {"bbox": [x / W, y / H, 10 / W, 10 / H]} for result, (x, y) in zip(plain, places, strict=True)
+    ]
+    with pytest.raises(TemDataError, match=r"item 0: `bbox` .*: all x and y are from 0 to 1, as fractions"):
+        score_coco(*files(truth, fractions), boxes)

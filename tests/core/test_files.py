@@ -158,6 +158,13 @@ def test_blank_lines_and_columns_without_a_name_are_no_fault(tmp_path):
     assert [(row["file"], row["nm"]) for row in rows] == [("a, b", "1"), ("", "2")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_tables_of_any_encoding_and_mark_between_cells(tmp_path, encoding):
+    for text in ("\nname ;µ\nä;1,5\n", "sep=\t\r\nname\tµ\r\nä\t1,5\r\n", 'name,µ\rä,"1,5"\r'):
+        (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+        assert read_table(tmp_path / "a.csv", ["name"]) == [{"name": "ä", "µ": "1,5"}]
+
+
 def test_move_leaves_either_the_old_or_the_new_folder(tmp_path):
     for name in ("new", "old"):
         (tmp_path / name).mkdir()

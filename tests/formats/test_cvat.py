@@ -101,3 +101,19 @@ def test_damaged_values_never_stop_it(tmp_path):
 def test_no_file_is_an_error(tmp_path):
     with pytest.raises(TemDataError, match="CVAT"):
         read_cvat(tmp_path, Quarantine())
+
+
+TRACK = '<track id="0" label="loop"><polygon frame="0" outside="0" keyframe="1" points="2,3;6,3;6,8"/></track>'
+
+
+def test_tracks_of_a_video_are_said(tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text(document().replace("</annotations>", f"{TRACK}</annotations>"))
+    quarantine = Quarantine()
+    assert len(read_cvat(path, quarantine)) == 2
+    assert [row["detail"] for row in quarantine.rows if row["item"] == "1 tracks"] == [
+        "1 tracks of a video; export in the format CVAT for images 1.1"
+    ]
+    path.write_text(f"<annotations>{TRACK}</annotations>")
+    quarantine = Quarantine()
+    assert read_cvat(path, quarantine) == [] and "found 1 tracks of a video" in quarantine.rows[0]["detail"]

@@ -129,3 +129,55 @@ def test_a_spreadsheet_is_no_table(tmp_path):
     quarantine = Quarantine()
     assert read_fiji(tmp_path, {0: "loop"}, (), quarantine) == []
     assert "spreadsheet; save it as CSV" in quarantine.rows[0]["detail"]
+
+
+def of_fiji(tmp_path, text, name="a.csv", encoding="utf-8"):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert is_results(tmp_path / name)
+    quarantine = Quarantine()
+    return shapes(read_fiji(tmp_path, None, ["loop"], quarantine)), " ".join(r["detail"] for r in quarantine.rows)
+
+
+TWO = {"a": [("loop", shape) for shape in SHAPES]}
+TABLE = "\n".join([f" ,{HEADER}", f"1,{ROWS[0]}", f"2,{ROWS[1]}"]) + "\n"
+
+
+@pytest.mark.parametrize("text", [
+    TABLE + "Mean,70,30,17,10,9,20\nSD,9,9,9,9,9,9\nMin,60,15,14,9,8,15\nMax,80,62,20,11,9,30\n",
+    TABLE + TABLE.split("\n")[0] + "\n",
+    "\n" + TABLE.replace("\n", "\r\n"),
+    "sep=,\n" + TABLE,
+    TABLE.replace(HEADER, "Area (px^2),X (px),Y [px],Major (px),Minor (px),Angle"),
+])  # fmt: skip
+def test_rows_and_lines_that_are_no_labels(tmp_path, text):
+    assert of_fiji(tmp_path, text) == (TWO, "")
+
+
+def test_summaries_where_labels_name_the_image(tmp_path):
+    rows = "".join(f"{i},{name},{ROWS[0]}\n" for i, name in enumerate(("a.tif", "Mean", "SD", "Min", "Max"), 1))
+    found, why = of_fiji(tmp_path, f" ,Label,{HEADER}\n{rows}", "Results.csv")
+    assert (found, why) == ({"a.tif": [("loop", SHAPES[0])]}, "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252"])
+def test_results_of_any_encoding(tmp_path, encoding):
+    assert of_fiji(tmp_path, TABLE.replace("Area", "Mean µ,Area").replace("\n1,", "\n1,5,").replace("\n2,", "\n2,5,"),
+                   encoding=encoding) == (TWO, "")  # fmt: skip
+
+
+@pytest.mark.parametrize("label", ["C:\\data\\a.tif:0001", "/data/a.tif:1", "a.tif"])
+def test_labels_with_a_folder(tmp_path, label):
+    assert list(of_fiji(tmp_path, f" ,Label,{HEADER}\n1,{label},{ROWS[0]}\n", "Results.csv")[0]) == ["a.tif"]
+
+
+def test_what_a_table_lacks_is_said_with_the_remedy(tmp_path):
+    found, why = of_fiji(tmp_path, TABLE.replace("X,Y", "XM,YM"))
+    assert found == {} and "missing: X, Y; it has Area, XM, YM" in why and "tick Centroid and Fit ellipse" in why
+    (tmp_path / "a.csv").unlink()
+    found, why = of_fiji(tmp_path, TABLE, "Results.csv")
+    assert found == {} and "does not say of which image; name it NAME_results.csv, or tick Display label" in why
+
+
+def test_an_angle_that_is_no_number_is_none_of_a_circle(tmp_path):
+    found, _ = of_fiji(tmp_path, f"{HEADER}\n78.5,15,14,10,10,NaN\n")
+    assert found == {"a": [("loop", Ellipse(15, 14, 10, 10, 0))]}

@@ -78,3 +78,10 @@ def test_no_file_is_an_error(tmp_path):
 
 def test_damaged_files_never_stop_it(tmp_path):
     check_damaged({"type": "FeatureCollection", "features": FEATURES[:2]}, tmp_path / "a.geojson", read_geojson)
+
+
+def test_heights_of_points_are_left_out(tmp_path):
+    heights = [[[*point, 7.5] for point in ring] for ring in HOLED]
+    (tmp_path / "a.geojson").write_text(json.dumps(feature("Polygon", heights)))
+    (table,) = read_geojson(tmp_path, Quarantine())
+    assert (inside(table) == (block(10, 10, 30, 30) & ~block(15, 15, 20, 20))).all()

@@ -316,3 +316,33 @@ def test_a_class_may_have_any_name(tmp_path):
     write_rois(Micrograph("a", None, defects, SHAPE), tmp_path / "a.zip", classes)
     (table,) = read_rois(tmp_path, Quarantine(), classes.names)
     assert [label.name for label in table.labels] == list(classes.names)
+
+
+def test_of_slices_the_chosen_one_counts(tmp_path):
+    regions = [polygon(SQUARE, name, position=place) for place, name in enumerate(("every", "first", "second"))]
+    roifile.roiwrite(tmp_path / "a.zip", regions)
+    quarantine = Quarantine()
+    (table,) = read_rois(tmp_path, quarantine, plane=2)
+    assert [label.name for label in table.labels] == ["every", "second"] and table.lost == 1
+    assert quarantine.rows[0]["detail"] == "on the slice 1, not on 2, which was chosen"
+    quarantine = Quarantine()
+    (table,) = read_rois(tmp_path, quarantine)
+    assert len(table.labels) == 3 and quarantine.rows[0]["detail"].startswith("regions on the slices 0, 1, 2 of a")
+    roifile.roiwrite(tmp_path / "a.zip", regions[:2], mode="w")
+    quarantine = Quarantine()
+    read_rois(tmp_path, quarantine)
+    assert not quarantine.rows
+
+
+def test_our_own_roisets_name_their_classes(tmp_path):
+    classes = Classes(("<100>", "particle", "#1", "3"))
+    defects = tuple(Defect(name, 5 * place, 0, np.ones((4, 4), bool)) for place, name in enumerate(classes.names))
+    write_rois(Micrograph("a", None, defects, SHAPE), tmp_path / "a.zip", classes)
+    (table,) = read_rois(tmp_path, Quarantine(), (), ("ambiguous",))
+    assert [label.name for label in table.labels] == list(classes.names)
+
+
+def test_only_one_affix_of_a_name_goes(tmp_path):
+    roifile.roiwrite(tmp_path / "RoiSet-1_RoiSet.zip", [polygon(SQUARE, "a")])
+    (table,) = read_rois(tmp_path, Quarantine())
+    assert table.file_name == "RoiSet-1"

@@ -145,3 +145,31 @@ def test_damaged_brushes_never_stop_it(tmp_path):
         code = brush(MASK)
         code[rng.integers(len(code))] = int(rng.integers(256))
         read_label_studio(write(tmp_path / "a.json", task([result("brushlabels", rle=code)])), Quarantine())
+
+
+def test_one_task_is_a_file_too(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(task(RESULTS[:2])))
+    (table,) = read_label_studio(tmp_path, Quarantine())
+    assert is_label_studio(task()) and len(table.labels) == 2
+
+
+def test_an_address_may_have_any_query(tmp_path):
+    (table,) = read_label_studio(write(tmp_path / "a.json", task(address="https://h/a.png?d=2&X=1")), Quarantine())
+    assert table.file_name == "a.png"
+
+
+def test_regions_of_several_images_are_not_put_on_one(tmp_path):
+    other = RESULTS[1] | {"to_name": "second", "id": "other"}
+    quarantine = Quarantine()
+    assert read_label_studio(write(tmp_path / "a.json", task([RESULTS[0], other])), quarantine) == []
+    assert "on several images, 'image', 'second'" in quarantine.rows[0]["detail"]
+    nameless = {key: value for key, value in RESULTS[1].items() if key != "to_name"}
+    (table,) = read_label_studio(write(tmp_path / "a.json", task([RESULTS[0], nameless])), Quarantine())
+    assert len(table.labels) == 2
+
+
+def test_regions_of_images_of_several_sizes_are_set_aside(tmp_path):
+    other = RESULTS[1] | {"original_width": 2 * WIDTH}
+    quarantine = Quarantine()
+    assert read_label_studio(write(tmp_path / "a.json", task([RESULTS[0], other])), quarantine) == []
+    assert quarantine.rows[0]["reason"] == "size mismatch" and "(60, 80), (60, 160)" in quarantine.rows[0]["detail"]

@@ -133,3 +133,39 @@ def test_no_defects_are_a_file_without_shapes(tmp_path):
     write_labelme(Micrograph("a", None, (), SHAPE), tmp_path / "a.json", "a.tif")
     (table,) = read_labelme(tmp_path, Quarantine())
     assert (table.file_name, table.labels, table.lost) == ("a.tif", (), 0)
+
+
+def test_labels_lie_on_the_picture_within_the_file(tmp_path):
+    picture = png(np.zeros((30, 40)))
+    for given, size in (
+        ({"imageData": picture}, (30, 40)),
+        ({"imageData": picture, "imageHeight": None, "imageWidth": None}, (30, 40)),
+        ({"imageData": picture, "imageHeight": 40, "imageWidth": 30}, (40, 30)),  # a camera's, turned
+        ({"imageData": "no picture"}, (60, 80)),
+        ({"imageData": None}, (60, 80)),
+    ):
+        (table,) = read_labelme(write(tmp_path / "a.json", **given), Quarantine())
+        assert table.shape == size
+
+
+def test_a_class_of_one_group_is_said(tmp_path):
+    discs = [shape("circle", [[x, 10], [x + 4, 10]], group_id=0) for x in (10, 30, 50)]
+    quarantine = Quarantine()
+    (table,) = read_labelme(write(tmp_path / "a.json", discs), quarantine)
+    assert len(table.labels) == 1
+    (row,) = quarantine.rows
+    assert (row["reason"], row["action"]) == ("duplicate id", "joined") and "all 3 shapes 'loop'" in row["detail"]
+    numbered = [disc | {"group_id": place} for place, disc in enumerate(discs)]
+    quarantine = Quarantine()
+    (table,) = read_labelme(write(tmp_path / "a.json", numbered), quarantine)
+    assert len(table.labels) == 3 and not quarantine.rows
+
+
+def test_what_other_programs_write(tmp_path):
+    corners = [[50, 10], [60, 10], [60, 14], [50, 14]]
+    path = write(
+        tmp_path / "a.json", [shape("rotation", corners, "loop ", direction=0)], imagePath="http://h/x/a.png?s=1"
+    )
+    (table,) = read_labelme(path, Quarantine())
+    assert (inside(table) == block(50, 10, 60, 14)).all()
+    assert (table.file_name, table.labels[0].name) == ("x/a.png", "loop")

@@ -187,3 +187,146 @@ def test_masks_named_with_a_suffix(tmp_path):
 def test_several_classes_have_to_be_named(tmp_path):
     with pytest.raises(SettingError, match="import.mask_values: missing; name the class of each grey level"):
         read(tmp_path, classes=("loop", "void"))
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 95, 100])
+def test_jpegs_of_any_quality_are_cut_at_half(tmp_path, quality):
+    Image.fromarray(GREY).save(tmp_path / "a.jpg", quality=quality)
+    labels, why = read(tmp_path)
+    assert not why and [area for _, area in labels] == pytest.approx(AREAS, rel=0.08)
+
+
+def test_a_resized_mask_is_cut_at_half(tmp_path):
+    small = cv2.resize(GREY, (50, 40), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.resize(small, (100, 80), interpolation=cv2.INTER_LINEAR))
+    labels, why = read(tmp_path)
+    assert not why and [area for _, area in labels] == pytest.approx(AREAS, rel=0.1)
+
+
+def noisy():
+    return np.where(DISCS, 90, 170) + np.random.default_rng(0).normal(0, 5, DISCS.shape)
+
+
+def test_what_is_no_mask_is_refused(tmp_path):
+    micrograph = noisy().astype(np.uint8)
+    painted = np.dstack([micrograph] * 3)
+    painted[DISCS] = 255, 0, 0
+    soft = cv2.GaussianBlur(GREY, (0, 0), 3)
+    given = (
+        (micrograph, {}),
+        (painted, {"colours": {"#ff0000": "loop"}}),
+        (soft, {}),
+        (soft, {"values": {255: "loop"}}),
+    )
+    for values, more in given:
+        Image.fromarray(values).save(tmp_path / "a.png")
+        labels, why = read(tmp_path, **more)
+        assert labels == [] and "run into each other, as in a micrograph or along soft edges" in why
+
+
+def test_soft_edges_between_colours_are_refused(tmp_path):
+    Image.fromarray(cv2.GaussianBlur(np.dstack([GREY, 0 * GREY, 0 * GREY]), (0, 0), 1)).save(tmp_path / "a.png")
+    labels, why = read(tmp_path, colours={"#ff0000": "loop"})
+    assert labels == [] and "colours run into each other" in why
+
+
+def test_probabilities_and_negative_levels_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", cv2.GaussianBlur(DISCS.astype(np.float32), (0, 0), 1))
+    assert "no whole numbers, as of probabilities" in read(tmp_path)[1]
+    tifffile.imwrite(tmp_path / "a.tif", -DISCS.astype(np.int16))
+    assert "levels below 0; name the class" in read(tmp_path)[1]
+    tifffile.imwrite(tmp_path / "a.tif", DISCS.astype(np.float32))
+    assert read(tmp_path, {1: "loop"}) == read(tmp_path) == (LOOPS, "")
+
+
+def test_a_mask_without_background_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((80, 100), 255, np.uint8))
+    assert read(tmp_path) == ([], "mask or map: one defect fills the whole image; the mask has no background of 0")
+
+
+def test_pages_are_refused_in_their_own_words(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY, 0 * GREY]), photometric="minisblack")
+    assert read(tmp_path) == ([], "mask or map: 2 pages; save one picture an image")
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", GREY)
+    with pytest.raises(TemDataError, match="expected masks as pictures"):
+        read(tmp_path)
+
+
+def test_outlines_of_255_are_no_defects(tmp_path):
+    numbers = DISCS.astype(np.uint8)
+    ring = (cv2.dilate(numbers, np.ones((3, 3), np.uint8)) - cv2.erode(numbers, np.ones((3, 3), np.uint8))) > 0
+    cv2.imwrite(str(tmp_path / "a.png"), np.where(ring, 255, numbers))
+    assert read(tmp_path)[0] == [] and "255 stands along the outlines" in read(tmp_path)[1]
+    labels, _ = read(tmp_path, {1: "loop"})
+    assert Counter(name for name, _ in labels) == {"loop": 3, "value 255": 1}
+
+
+@pytest.mark.parametrize("map_", [
+    "loop:128,0,0::\nvoid:0,128,0::\n", "\ufeff# größe\r\nloop: 128, 0, 0 ::\r\nvoid : 0 , 128 , 0 ::\r\n",
+    "128 0 0 loop\n0 128 0\tvoid\n",
+])  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_label_maps_of_any_encoding(coloured, map_, encoding):
+    name = "label_colors.txt" if map_[0] == "1" else "labelmap.txt"
+    (coloured / name).write_bytes(map_.lstrip("\ufeff" if encoding != "utf-8" else "").encode(encoding))
+    assert read(coloured, classes=()) == (COLOURED, "")
+
+
+@pytest.fixture
+def on_white(coloured):
+    rgb = np.array(Image.open(coloured / "a.png"))
+    rgb[~DISCS] = 255
+    Image.fromarray(rgb).save(coloured / "a.png")
+    return coloured
+
+
+def test_a_background_of_another_colour(on_white):
+    named = {"#800000": "loop", "#008000": "void"}
+    assert read(on_white, colours=named) == (COLOURED, "")
+    assert read(on_white, colours=named | {"#ffffff": "background"}) == (COLOURED, "")
+    labels, why = read(on_white)
+    assert labels == [] and "name the classes by mask_values or mask_colours" in why
+
+
+def test_black_can_be_a_class(tmp_path):
+    Image.fromarray(np.dstack([255 - GREY] * 3)).save(tmp_path / "a.png")
+    assert read(tmp_path, colours={"#000000": "loop"}) == (LOOPS, "")
+    Image.fromarray(255 - GREY).save(tmp_path / "a.png")
+    assert read(tmp_path, {0: "loop", 255: "background"}) == (LOOPS, "")
+    assert "it seems to be the background" in read(tmp_path, {0: "loop"})[1]
+
+
+def test_colours_that_miss_by_little(coloured):
+    assert read(coloured, colours={"#7e0102": "loop", "#038100": "void"}) == (COLOURED, "")
+    assert read(coloured, colours={"#700000": "loop", "#008000": "void"})[0][0] == ("colour #800000", 197)
+
+
+def test_colours_on_nothing(tmp_path):
+    red = np.dstack([GREY, 0 * GREY, 0 * GREY, GREY // 2])  # half transparent where it is red
+    white = np.dstack([np.full_like(GREY, 255), 255 - GREY, 255 - GREY, GREY])  # white where it is transparent
+    for values in (red, white):
+        Image.fromarray(values).save(tmp_path / "a.png")
+        assert read(tmp_path, colours={"#ff0000": "loop"}) == read(tmp_path) == (LOOPS, "")
+
+
+def test_a_palette_whose_black_has_another_number_than_0(tmp_path):
+    Image.fromarray(np.dstack([GREY, 0 * GREY, 0 * GREY])).save(tmp_path / "a.gif")
+    assert read(tmp_path) == (LOOPS, "")
+
+
+def test_images_beside_their_masks_are_no_masks(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), noisy())
+    cv2.imwrite(str(tmp_path / "a_mask.png"), GREY)
+    (table,) = read_masks(tmp_path, None, None, ["loop"], Quarantine(), suffix="_mask")
+    assert table.file_name == "a" and len(table.labels) == 3
+
+
+def test_levels_of_no_named_class(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), GREY)
+    assert read(tmp_path, classes=()) == ([("defect", area) for area in AREAS], "")
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.connectedComponents(GREY)[1].astype(np.uint8))
+    labels, why = read(tmp_path, classes=())
+    assert labels == [] and "levels 1, 2, 3: name the class of each by mask_values; where they number defects" in why

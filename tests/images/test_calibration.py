@@ -32,6 +32,11 @@ def test_imagej(size_of, unit, resolution):
         assert size_of(resolution=(resolution, resolution), **options) == (pytest.approx(0.5, rel=1e-4), "")
 
 
+def test_imagej_with_a_unit_of_its_own_for_y(size_of):
+    text = "ImageJ=1.54f\nunit=nm\nyunit=\\u00C5\n"
+    assert size_of(description=text, resolution=(2, 0.2)) == (pytest.approx(0.5), "")
+
+
 @pytest.mark.parametrize(("unit", "resolution"), [("inch", 72), ("cm", 28.35), ("pixel", 1), ("", 1)])
 def test_imagej_without_calibration(size_of, unit, resolution):
     assert size_of(imagej=True, metadata={"unit": unit}, resolution=(resolution, resolution)) == (None, "")

@@ -73,3 +73,43 @@ def test_dark_corners_and_vacuum_are_no_bar(micrographs):
 
 def test_a_bar_over_a_quarter_of_the_height_is_none(micrographs):
     assert data_bar(with_bar(micrographs[0], 120)) == 0
+
+
+def panels(image, rows):
+    """A black bar whose right part is a white panel, as of Zeiss and of Hitachi."""
+    bar = np.zeros((rows, image.shape[1]), np.uint8)
+    bar[:, 190:] = 255
+    cv2.putText(bar, "200 kV 100 kx", (5, rows - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255)
+    cv2.putText(bar, "50 nm", (195, rows - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0)
+    return np.vstack([image, bar])
+
+
+def test_a_bar_of_two_panels_is_found(micrographs):
+    for image in micrographs:
+        for rows in (24, 40, 60):
+            assert data_bar(panels(image, rows)) == rows
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+def test_a_framed_bar_is_found_where_a_jpeg_blurs_its_edge(micrographs, quality):
+    for rows in (28, 35):  # of 256, so that blocks of 8 do not begin with it
+        file = io.BytesIO()
+        Image.fromarray(with_bar(micrographs[0][:253], rows, frame=True)).save(file, "JPEG", quality=quality)
+        assert data_bar(np.asarray(Image.open(file))) == pytest.approx(rows, abs=2)
+
+
+def test_a_scale_bar_in_the_picture_is_none(micrographs):
+    for image in micrographs:
+        for shade in (0.0, 0.5, 1.0):
+            picture = image.copy()
+            picture[225:250, 150:250] = picture[225:250, 150:250] * shade
+            picture[230:233, 160:240] = 255
+            cv2.putText(picture, "100 nm", (165, 247), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255)
+            assert data_bar(picture) == 0
+
+
+def test_a_scale_bar_on_smooth_shading_is_none():
+    picture = np.repeat(np.linspace(40, 110, 400).astype(np.uint8)[:, None], 512, axis=1)
+    picture[368:374, 307:460] = 255
+    cv2.putText(picture, "100 nm", (330, 390), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255)
+    assert data_bar(picture) == 0

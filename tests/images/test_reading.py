@@ -10,6 +10,7 @@ from tem_data.images.reading import (
     IMAGE_SUFFIXES,
     SeveralPlanes,
     files_by_stem,
+    orientation,
     other_files,
     read_image,
     read_stored,
@@ -76,6 +77,24 @@ def test_the_scaling_is_of_the_percentiles(tif):
     with pytest.raises(ValueError, match="complex"):
         read_image(tif(np.ones((4, 4), np.complex64)))
     assert (read_image(tif(np.full((4, 4), 7, np.uint16))).pixels == 0).all()
+
+
+@pytest.mark.parametrize("fill", [-3.4e38, -9999.0, 65535.0])
+def test_a_frame_of_one_value_far_off_does_not_count_for_the_scaling(tif, fill):
+    values = RAMP.astype(np.float32)
+    values[:6] = fill
+    pixels = read_image(tif(values)).pixels
+    assert (pixels[:6] == (0 if fill < 0 else 255)).all()
+    assert np.abs(pixels[6:] - np.linspace(0, 255, 24 * 40).reshape(24, 40)).max() < 2
+
+
+def test_burnt_in_black_and_white_do_not_count_for_the_scaling(tif):
+    values = RAMP + np.uint16(3000)
+    values[:3], values[3:6] = 0, 65535
+    pixels = read_image(tif(values)).pixels
+    assert np.abs(pixels[6:] - np.linspace(0, 255, 24 * 40).reshape(24, 40)).max() < 2
+    ends = np.where(RAMP > 600, 65535, 0).astype(np.uint16)  # two values are all there is
+    assert (read_image(tif(ends)).pixels == ends // 257).all()
 
 
 @pytest.mark.parametrize("byteorder", "<>")
@@ -185,16 +204,24 @@ def test_jpeg_in_a_tiff_is_lossy(tif):
 # turning
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation(tmp_path, tif, orientation):
+def test_how_a_file_says_to_turn_it(tif, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(GREY).save(tmp_path / "a.jpg", exif=exif)
+    assert orientation(tmp_path / "a.jpg") == 6 and orientation(tif(GREY)) == 1
+    assert orientation(tif(GREY, extratags=[(274, "H", 1, 3, True)])) == 3
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_orientation(tmp_path, tif, number):
     blocks = np.kron(np.array([[40, 90, 140], [190, 210, 240]], np.uint8), np.ones((16, 16), np.uint8))
     exif = Image.Exif()
-    exif[274] = orientation
+    exif[274] = number
     for name in ("a.png", "a.jpg"):
         Image.fromarray(blocks).save(tmp_path / name, exif=exif)
     turn = {1: lambda v: v, 2: np.fliplr, 3: lambda v: np.rot90(v, 2), 4: np.flipud, 5: np.transpose,
-            6: lambda v: np.rot90(v, -1), 7: lambda v: np.rot90(v, 2).T, 8: np.rot90}[orientation]  # fmt: skip
-    turned = tif(blocks, name="b.tif", extratags=[(274, "H", 1, orientation, True)])
+            6: lambda v: np.rot90(v, -1), 7: lambda v: np.rot90(v, 2).T, 8: np.rot90}[number]  # fmt: skip
+    turned = tif(blocks, name="b.tif", extratags=[(274, "H", 1, number, True)])
     for path in (turned, tmp_path / "a.png", tmp_path / "a.jpg"):
         for pixels in (read_image(path).pixels, read_stored(path).values):
             assert pixels.shape == turn(blocks).shape and np.abs(pixels.astype(int) - turn(blocks)).max() <= 4
@@ -273,6 +300,18 @@ def test_frames_of_an_animated_png_are_planes(tmp_path):
 # what is no image
 
 
+def test_an_empty_file_is_said_to_be_empty(tmp_path):
+    for suffix in IMAGE_SUFFIXES:
+        (tmp_path / f"a{suffix}").touch()
+        with pytest.raises(ValueError, match="^the file is empty$"):
+            read_image(tmp_path / f"a{suffix}")
+
+
+def test_gif(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.gif")
+    assert (read_image(tmp_path / "a.gif").pixels == GREY).all()
+
+
 def test_files_that_are_no_image(tmp_path, capfd, recwarn):
     for suffix in IMAGE_SUFFIXES:
         for content in (b"", b"no image at all" * 40, b"II*\0" + b"\xff" * 60):
@@ -325,7 +364,7 @@ def test_damaged_files_are_refused_or_read(tif, tmp_path, capfd):
 
 
 def test_files_of_a_folder(tmp_path):
-    for name in "b.PNG a.ome.tif a.png c.dm4 d.txt e.TXT readme .hidden.tif.swp .DS_Store".split():
+    for name in "b.PNG a.ome.tif a.png c.dm4 d.txt e.TXT readme .hidden.tif.swp ._a.tif .DS_Store".split():
         (tmp_path / name).touch()
     (tmp_path / "folder.gif").mkdir()
     found = files_by_stem(tmp_path)

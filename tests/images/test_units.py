@@ -10,7 +10,7 @@ from tem_data.images.units import nm_per, pixel_size, size_of_sides
     [
         ("pm picometre", 1e-3),
         ("Å A å \u212b A\u030a \\u00C5 angstrom Angstroms Ångström ångström", 0.1),
-        ("nm nanometer nanometers nanometre Nanometres", 1),
+        ("nm nanometer nanometers nanometre Nanometres [nm] (nm) nm/px nm/pixel nm.", 1),
         ("µm μm um \\u00B5m \\u00b5m micron microns micrometer micrometers micrometre", 1e3),
         ("mm millimeter", 1e6),
         ("cm", 1e7),
@@ -23,7 +23,9 @@ def test_units_of_length(units, nm):
     assert nm_per(f" {units.split()[0]}\0") == nm
 
 
-@pytest.mark.parametrize("unit", ["", "px", "pixel", "1/px", "1/nm", "1 / nm", "nm^-1", "None", "eV", "Mm", "s", "a"])
+@pytest.mark.parametrize(
+    "unit", ["", "px", "pixel", "1/px", "1/nm", "1 / nm", "nm^-1", "None", "eV", "Mm", "s", "a", "1/nm/px"]
+)
 def test_other_units(unit):
     assert nm_per(unit) is None and pixel_size(0.5, 0.5, unit) == (None, "")
 
@@ -48,6 +50,17 @@ def test_no_size(side):
 def test_a_size_that_no_micrograph_has_is_doubted(side, unit):
     size, doubt = pixel_size(side, side, unit)
     assert size is None and "no pixel size of a micrograph" in doubt and "\n" not in doubt
+
+
+@pytest.mark.parametrize("dots_per_cm", [28.346, 28.35, 118.11, 59.055, 37.795])
+def test_a_leftover_of_printing_may_be_rounded_per_cm(dots_per_cm):
+    size, doubt = pixel_size(1 / dots_per_cm, 1 / dots_per_cm, "nm")
+    assert size is None and "dpi" in doubt
+
+
+def test_a_scale_that_nobody_set_is_doubted():
+    assert pixel_size(1, 1, "µm") == (None, "1000 nm per px is no pixel size of a micrograph (0.005 to 1000)")
+    assert pixel_size(0.999, 0.999, "µm")[0] == pytest.approx(999)
 
 
 @pytest.mark.parametrize("side", [1 / 72, 2.54 / 72, 1 / 96.00001, 1 / 100, 2.54 / 300])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tem_data.core.micrograph import defect_from_mask, paste
 from tem_data.importing.contact_sheet import write_contact_sheet
 from tem_data.importing.doubts import doubts_of
 from tem_data.importing.micrographs import import_micrographs
@@ -91,3 +92,29 @@ def test_the_page(micrographs, tmp_path):
     assert headings[-1] == "Not imported" and "elsewhere" in page and "&lt;b&gt;&amp;" in page
     assert page.count("data:image/jpeg;base64,") == len(wrong) and "http" not in page
     np.testing.assert_equal(page.count('class="doubtful"'), 1)
+
+
+def test_what_should_be_looked_at_is_printed(micrographs, tmp_path, capsys):
+    write_contact_sheet(tmp_path / "import.html", micrographs, ("100", "111", "bdot"), [], names(micrographs))
+    assert capsys.readouterr().out == ""
+    wrong, key = changed(micrographs, defects=micrographs[0].defects)
+    wrong[0] = replace(wrong[0], defects=())
+    write_contact_sheet(tmp_path / "import.html", wrong, ("100", "111", "bdot"), [], names(wrong))
+    empty, unfit = capsys.readouterr().out.splitlines()
+    assert empty.endswith(
+        f"1 of 6 micrographs have no label, and count as free of defects ({wrong[0].micrograph_id}.png)"
+    )
+    assert unfit.startswith("look at them: 1 of 6 micrographs have labels that lie on nothing to be seen")
+    assert unfit.endswith(f"({key}.png)")
+
+
+def test_many_defects_painted_as_one(micrographs, tmp_path, capsys):
+    several = [d for d in micrographs[-1].defects if d.category == "bdot"][:5]
+    canvas = np.zeros(micrographs[-1].shape, np.uint8)
+    for defect in several:
+        paste(canvas, defect, 1)
+    painted, key = changed(micrographs, defects=(defect_from_mask("bdot", canvas > 0), *micrographs[-1].defects))
+    (reason,) = reasons(painted)[key]
+    assert reason == "one label (bdot) lies in 5 places, and counts as one defect"
+    write_contact_sheet(tmp_path / "import.html", painted, ("100", "111", "bdot"), [], names(painted))
+    assert capsys.readouterr().out.endswith(f"a label in 5 places or more, which counts as one defect ({key}.png)\n")

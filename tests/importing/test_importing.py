@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -212,6 +213,108 @@ def test_unreadable_image(ellipses, tmp_path):
 def test_settings_that_cannot_work(ellipses, change, named):
     with pytest.raises(TemDataError, match=named):
         imported(ellipses(["a.png,loop,20,20,10,8,0"]) | change)
+
+
+PLACES = ((12, 10), (40, 14), (22, 30), (70, 35), (55, 50), (80, 12))
+
+
+@pytest.fixture
+def discs(tmp_path):
+    """Makes one image of dark discs with noise, 100 × 60 px, and an ellipse table of them; gives the settings."""
+
+    def make(save, source="ellipses", scale=1.0, **settings):
+        image = np.full((60, 100), 170, np.uint8)
+        for x, y in PLACES:
+            paste(image, defect_from_ellipse("loop", x, y, 12, 12, 0, image.shape), 90)
+        image = np.clip(image + np.random.default_rng(0).normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        save(image, tmp_path / "images")
+        lengths = [[round(scale * n, 4) for n in (x, y, 12, 12)] for x, y in PLACES]
+        if source == "fiji":
+            rows = ["X,Y,Major,Minor,Angle", *(",".join(map(str, [*row, 0])) for row in lengths)]
+        else:
+            rows = [HEADER.strip(), *(",".join(map(str, ["a", "loop", *row, 0])) for row in lengths)]
+        (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+        paths = {"images": str(tmp_path / "images"), "annotations": str(tmp_path / "a.csv")}
+        return {"source": source, "classes": ["loop"]} | paths | settings
+
+    return make
+
+
+def stored_turned(orientation, turn=lambda image: image):
+    def save(image, folder):
+        exif = Image.Exif()
+        exif[274] = orientation
+        Image.fromarray(np.ascontiguousarray(turn(image))).save(folder / "a.png", exif=exif)
+
+    return save
+
+
+def test_labels_of_the_picture_as_it_is_displayed_count(discs):
+    for orientation, turn in ((2, np.fliplr), (3, lambda v: np.rot90(v, 2)), (4, np.flipud), (6, np.rot90)):
+        (micrograph,), quarantine = imported(discs(stored_turned(orientation, turn)))
+        assert set(quarantine.counts()) == {"no calibration"}
+        assert [np.median(micrograph.pixels[y - 3 : y + 3, x - 3 : x + 3]) < 110 for x, y in PLACES] == [True] * 6
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_labels_of_the_picture_as_it_is_stored_are_set_aside(discs, orientation):
+    micrographs, quarantine = imported(discs(stored_turned(orientation)))
+    assert micrographs == [] and quarantine.rows[0]["reason"] == "labels of another image"
+    assert "they fit the picture as it is stored" in quarantine.rows[0]["detail"]
+    assert f"its orientation {orientation}" in quarantine.rows[0]["detail"]
+
+
+def with_bar(image, folder):
+    bar = np.zeros((20, 100), np.uint8)
+    cv2.putText(bar, "200 kV 50 nm", (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.35, 255)
+    Image.fromarray(np.vstack([image, bar])).save(folder / "a.png")
+
+
+@pytest.mark.parametrize("rows", [80, 60])
+@pytest.mark.parametrize("bar", ["auto", 20])
+def test_labels_may_be_of_the_picture_with_or_without_its_data_bar(discs, tmp_path, rows, bar):
+    settings = discs(with_bar, data_bar=bar)
+    mask = np.zeros((rows, 100), np.uint8)
+    for x, y in PLACES:
+        paste(mask, defect_from_ellipse("loop", x, y, 12, 12, 0, mask.shape), 255)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks/a.png")
+    (micrograph,), quarantine = imported(settings | {"source": "masks", "annotations": tmp_path / "masks"})
+    assert micrograph.shape == (60, 100) and len(micrograph.defects) == 6
+    assert quarantine.counts() == {"no calibration": 1, "data bar": 1}
+
+
+def test_a_bar_that_was_cut_and_is_not_found_is_guessed_at(discs, tmp_path):
+    settings = discs(with_bar, data_bar=0)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.eye(60, 100, dtype=np.uint8)).save(tmp_path / "masks/a.png")
+    _, quarantine = imported(settings | {"source": "masks", "annotations": tmp_path / "masks"})
+    assert "set `data_bar` to 20" in quarantine.rows[0]["detail"]
+
+
+def test_a_table_in_another_unit_of_an_image_without_a_scale_is_doubted(discs):
+    def plain(image, folder):
+        Image.fromarray(image).save(folder / "a.png")
+
+    assert imported(discs(plain, "fiji"))[1].counts() == {"no calibration": 1}
+    (_,), quarantine = imported(discs(plain, "fiji", scale=0.5))
+    assert quarantine.counts() == {"no calibration": 1, "unclear unit": 1}
+    assert "taken to be in px, which fits the image little" in quarantine.rows[0]["detail"]
+
+
+def test_masks_in_the_folder_of_their_images_need_a_suffix(discs, tmp_path):
+    def both(image, folder):
+        Image.fromarray(image).save(folder / "a.png")
+        Image.fromarray((image < 130) * np.uint8(255)).save(folder / "a_mask.png")
+
+    settings = discs(both) | {"annotations": tmp_path / "images"}
+    for source in ("masks", "auto"):
+        with pytest.raises(TemDataError, match="images and masks are in one folder; set `mask_suffix`"):
+            imported(settings | {"source": source})
+    (micrograph,), quarantine = imported(settings | {"source": "masks", "mask_suffix": "_mask"})
+    assert micrograph.micrograph_id == "a" and len(micrograph.defects) == 6
+    assert quarantine.counts() == {"no calibration": 1}
 
 
 @pytest.mark.slow

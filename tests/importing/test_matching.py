@@ -55,3 +55,32 @@ def test_what_label_files_add_to_the_stem(folder):
 def test_no_folder(tmp_path):
     with pytest.raises(TemDataError, match="nowhere: expected a folder of images"):
         ImageFolder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("a_mask.png", "; if it is a.tif, set `mask_suffix` to _mask"),
+        ("A-Labels.tif", "; if it is a.tif, set `mask_suffix` to -Labels"),
+        ("b c.results.csv", "; if it is b c.png, set `mask_suffix` to .results"),
+        ("mask_a.png", "; if it is a.tif, rename the label files: only what stands behind the name can be left out"),
+        ("another.png", ""),
+    ],
+)
+def test_what_to_do_about_a_name_with_more_in_it(folder, name, hint):
+    assert ImageFolder(folder).hint(name) == hint
+
+
+@pytest.mark.parametrize("name", ["Bild_\xe4 1.png", "Bild_a\u0308%201.PNG", "bild_\xe4 1"])
+def test_letters_written_in_another_way(folder, name):
+    (folder / "Bild_a\u0308 1.tif").touch()
+    assert ImageFolder(folder).find(name) == (folder / "Bild_a\u0308 1.tif", "")
+
+
+def test_a_suffix_may_be_given_with_that_of_the_file(folder):
+    assert ImageFolder(folder, "_mask.png").find("a_mask.png") == (folder / "a.tif", "")
+
+
+def test_masks_beside_images_are_no_images(folder):
+    (folder / "a_mask.png").touch()
+    assert "a_mask" not in ImageFolder(folder, "_mask").by_stem and "a_mask" in ImageFolder(folder).by_stem

@@ -83,6 +83,26 @@ def test_a_profile_is_made_of_what_a_folder_holds(clone, folder, write, source, 
     assert sizes["0.tif"] == "0.5" and sizes["1.png"] == "" and len(sizes) == 10
 
 
+def test_labels_may_lie_among_the_images(clone, folder):
+    circle = {"label": "loop", "shape_type": "circle", "points": [[5, 5], [8, 5]]}
+    content = {"shapes": [circle], "imagePath": "1.png", "imageHeight": 48, "imageWidth": 64}
+    (folder / "images").mkdir()
+    for path in folder.glob("*.*"):
+        path.rename(folder / "images" / path.name)
+    (folder / "images/1.json").write_text(json.dumps(content))
+    begin(folder, "steel", clone)
+    settings = composed(clone, "steel").read(ImportSettings)
+    assert (settings.source, settings.annotations) == ("labelme", str(folder / "images"))
+    assert list(settings.classes) == ["loop"]
+
+
+def test_labels_that_lie_deeper_are_named(clone, folder):
+    (folder / "export/annotations").mkdir(parents=True)
+    (folder / "export/annotations/instances_default.json").write_text(json.dumps(COCO))
+    with pytest.raises(TemDataError, match=r"no labels beside .*export: .*subfolders annotations \(coco\); give"):
+        begin(folder, "steel", clone)
+
+
 def test_nothing_that_is_there_is_replaced(clone, folder):
     masks(folder)
     begin(folder, "steel", clone)

@@ -51,3 +51,51 @@ def test_what_is_no_number_is_nan():
     assert number("1.5") == 1.5
     for value in (None, "", "x", [], 10**400):
         assert number(value) != number(value)
+
+
+@pytest.fixture
+def table(tmp_path):
+    def of(text, encoding="utf-8"):
+        (tmp_path / "c.csv").write_bytes(text.encode(encoding))
+        return {name: known[:2] for name, known in read_calibrations(tmp_path / "c.csv").items()}
+
+    return of
+
+
+RIGHT = {"a.png": (0.5, 80), "b.png": (0.25, None)}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("text", [
+    "file_name,nm_per_px,thickness_nm,µ\na.png,0.5,80,\nb.png,0.25,,\n",
+    "sep=;\r\nFile_Name;nm/px;thickness (nm);µ\r\na.png;0,5;80;\r\nb.png;0,25;;\r\n",
+    "\n\nImage\tNM per pixel \tThickness\tµ\na.png\t5E-1\t80\t\nb.png\t ,25 \t\t\n",
+])  # fmt: skip
+def test_tables_as_people_write_them(table, text, encoding):
+    assert table(text, encoding) == RIGHT
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('file_name,nm_per_px,thickness_nm\na.png,0.5,"1,234"\n', "thickness_nm: '1,234' may be a thousand or a fraction"),
+    ("file_name;nm_per_px;thickness_nm\na.png;0,5;1.234\n", "thickness_nm: '1.234' may be a thousand or a fraction"),
+    ('file_name,nm_per_px,thickness_nm\na.png,0.5,"1,234.5"\n', "expected a positive number"),
+    ("file_name,nm_per_px\na.png,5e-10\n", "row 2, nm_per_px: 5e-10 nm per px is no pixel size .*; give it in nm"),
+    ("file_name,nm_per_px\na.png,500000\n", "no pixel size of a micrograph"),
+    ("file_name,px_per_nm\na.png,2\n", "missing: nm_per_px; it has file_name, px_per_nm"),
+])  # fmt: skip
+def test_numbers_that_may_mean_something_else_are_refused(table, text, said):
+    with pytest.raises(TemDataError, match=said):
+        table(text)
+
+
+def test_decimal_commas_of_three_places_count(table):
+    assert table("file_name;nm_per_px\na.png;1,234\nb.png;0,957\n") == {"a.png": (1.234, None), "b.png": (0.957, None)}
+    assert table("file_name,nm_per_px\na.png,1.234\n") == {"a.png": (1.234, None)}
+
+
+def test_calibrations_are_found_in_other_letters_and_without_suffix(read):
+    found = read("A.PNG,0.5,,\nb,0.25,,\nfolder/c.tif,0.75,,\nBild_a\u0308.png,2,,\n")
+    given = {"a.png": 0.5, "b.ome.tif": 0.25, "c.png": 0.75, "c.tif": 0.75, "Bild_\xe4.png": 2, "d.png": None}
+    assert {name: calibration_of(found, name).nm_per_px for name in given} == given
+    assert calibration_of(found, "c.png", images={"c.png", "c.tif"}) == Calibration()  # which is another image
+    assert calibration_of(read("a.tif,0.5,,\na.dm3,0.6,,\n"), "a.png") == Calibration()

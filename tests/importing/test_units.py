@@ -5,7 +5,7 @@ import pytest
 
 from tem_data.core.micrograph import paste
 from tem_data.importing.labels import Ellipse, Label, LabelTable
-from tem_data.importing.units import in_px, scaled
+from tem_data.importing.units import in_px, rounding, scaled
 
 SHAPE = (300, 300)
 
@@ -64,3 +64,15 @@ def test_other_tables_are_never_converted():
     assert in_px(held, image(discs(6)), 0.5, "auto", 3.5) == (held, "px")
     empty = table([])
     assert in_px(empty, image([]), 0.5, "auto", 3.5) == (empty, "px")
+
+
+@pytest.mark.parametrize("nm_per_px", [1, 1.001])
+def test_a_unit_that_is_a_px_is_no_question(nm_per_px):
+    held = table(discs(6))
+    assert in_px(held, image(discs(6)), nm_per_px, "auto", 3.5) == (held, "px")
+
+
+def test_lengths_that_are_rounded_much_are_said():
+    held = table([Ellipse(0.017, 0.02, 0.011, 0.01, 0), Ellipse(0.1, 0.05, 0.02, 0.02, 0)])
+    assert "rounded to 2 px: set more decimal places" in rounding(held, 0.5, "um")
+    assert rounding(held, 2.0, "um") == rounding(held, 0.5, "nm") == rounding(table(discs(6)), 0.05, "um") == ""

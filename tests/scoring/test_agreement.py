@@ -84,7 +84,7 @@ def test_a_category_that_the_file_does_not_name_is_no_class(people, tmp_path):
     content["annotations"][0]["category_id"] = 9
     (tmp_path / "a.json").write_text(json.dumps(content))
     micrographs, found_wrong = read_labelled(tmp_path / "a.json")
-    assert found_wrong.counts() == {"unknown class": 1} and len(micrographs[0].defects) == 2
+    assert found_wrong.counts() == {"no class": 1} and len(micrographs[0].defects) == 2
 
 
 def test_the_command_maps_classes_and_prints_both_directions(people, tmp_path):
@@ -97,3 +97,11 @@ def test_the_command_maps_classes_and_prints_both_directions(people, tmp_path):
     assert shown.exit_code == 0 and "0.800" in shown.stdout and "not in the other" in shown.stdout
     asked = CliRunner().invoke(app, [*arguments, "--json"])
     assert json.loads(asked.stdout)["a_as_truth"]["f1_detect"] == pytest.approx(0.8)
+
+
+def test_classes_that_differ_by_capitals_only_are_named(people):
+    other = [replace(m, defects=tuple(replace(d, category=d.category.upper()) for d in m.defects)) for m in people[1]]
+    with pytest.raises(TemDataError, match="names a class 'bdot', the other 'BDOT'; .*--classes bdot=bdot.BDOT"):
+        agree(people[0], other)
+    both = [replace(m, defects=(*m.defects, box(75, "Bdot"))) for m in people[0]]
+    assert agree(both, both).scores.f1_hm == 1
