@@ -120,6 +120,7 @@ def test_squares_are_learnt(trained):
         assert [d.score for d in defects] == sorted((d.score for d in defects), reverse=True)
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_in_the_same_weights(tmp_path, monkeypatch):
     patches, asked = toy(5, 0), []
 

@@ -24,6 +24,7 @@ from tests.helpers.processes import Killed, killer, run_in_two_processes
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 
 
+@pytest.mark.slow
 def test_golden_losses(tmp_path, monkeypatch):
     """A change of these numbers is a change of training; on the processor that wrote them they are equal to the bit.
 

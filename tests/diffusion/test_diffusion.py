@@ -237,6 +237,7 @@ def test_settings_are_checked():
         read_section(LDMSettings, {"steps": -1})
 
 
+@pytest.mark.slow
 def test_denoiser_learns():
     history = trained()[3]
     assert history[-1]["val_loss"] < 0.5 * history[0]["loss"]
