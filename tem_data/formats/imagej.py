@@ -79,6 +79,11 @@ def _without_affix(name: str) -> str:
     return shorter if shorter != name else BEGINNING.sub("", name)
 
 
+def holds_rois(path: Path) -> bool:
+    """Whether a file, or anything in a folder, is of regions."""
+    return _holds_rois(path) or (path.is_dir() and any(map(_holds_rois, path.glob("*"))))
+
+
 def _sources(path: Path) -> list[Path]:
     if path.is_file():
         return [path]

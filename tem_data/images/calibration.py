@@ -45,17 +45,14 @@ def tiff_pixel_size(tif: TiffFile, path: str | os.PathLike) -> Size:
 
     The first that says anything counts, be it a size or a doubt.
     """
-    for reader in (_imagej, _ome, _gatan, _vendor, _zeiss):
+    for reader in (_imagej, _ome, _gatan, _vendor, _zeiss, _plain):
         try:
             size = reader(tif, path)
         except Exception:  # metadata of any program, in any state
             continue
         if size != (None, ""):
             return size
-    try:
-        return _plain(tif)[0], ""  # of printing, mostly
-    except Exception:
-        return None, ""
+    return None, ""
 
 
 def _imagej(tif: TiffFile, path: str | os.PathLike) -> Size:
@@ -104,10 +101,11 @@ def _zeiss(tif: TiffFile, path: str | os.PathLike) -> Size:
     return None, ""
 
 
-def _plain(tif: TiffFile) -> Size:
+def _plain(tif: TiffFile, path: str | os.PathLike) -> Size:
+    """A resolution of any program, mostly for printing: what is no size of a micrograph is no doubt either."""
     tag = tif.pages.first.tags.get(RESOLUTION_UNIT)
     unit = UNITS_OF_RESOLUTION.get(int(tag.value) if tag is not None else 2, "")
-    return pixel_size(_side(tif, X_RESOLUTION), _side(tif, Y_RESOLUTION), unit)
+    return pixel_size(_side(tif, X_RESOLUTION), _side(tif, Y_RESOLUTION), unit)[0], ""
 
 
 def _side(tif: TiffFile, code: int) -> float | None:

@@ -129,7 +129,7 @@ def _images_of(
             why += folder.hint(table.file_name)
             quarantine.add(table.file_name, "", "missing image", "set aside", f"{why}; {count}")
         elif path in found:
-            detail = f"other labels name the same image, {path.name}; {count}"
+            detail = f"other labels name the same image; {count}"
             quarantine.add(table.file_name, "", "duplicate id", "set aside", detail)
         else:
             found[path] = table

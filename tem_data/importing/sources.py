@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from tem_data.core.files import read_json, read_table
 from tem_data.formats.cvat import read_cvat
 from tem_data.formats.fiji import COLUMNS, is_results, read_ellipses, read_fiji
 from tem_data.formats.geojson import is_geojson, read_geojson
-from tem_data.formats.imagej import read_rois
+from tem_data.formats.imagej import holds_rois, read_rois
 from tem_data.formats.label_studio import is_label_studio, read_label_studio
 from tem_data.formats.labelme import is_labelme, read_labelme
 from tem_data.formats.masks import read_masks
@@ -47,10 +47,10 @@ def read_labels(settings: ImportSettings, quarantine: Quarantine) -> list[LabelT
     if source == "auto":
         source = kind_of(path)
         print(f"{path}: labels of the kind {source}")
-    if source == "fiji" and path.exists() and kind_of(path) == "rois":  # which Fiji writes, too
+    if source == "fiji" and holds_rois(path) and not any(map(is_results, path.glob("*"))):  # which Fiji writes, too
         source = "rois"
     if source == "coco":
-        return one_each([table for file in _coco_files(path) for table in read_coco(file, quarantine)], quarantine)
+        return [table for file in _coco_files(path) for table in read_coco(file, quarantine)]
     if source == "ellipses":
         return read_ellipses(path, settings.columns)
     if source == "fiji":
@@ -62,22 +62,8 @@ def read_labels(settings: ImportSettings, quarantine: Quarantine) -> list[LabelT
         plane = settings.frame if isinstance(settings.frame, int) else None
         found = read_rois(path, quarantine, settings.aliases, settings.ignored_aliases, plane)
         _refuse_nameless(found, path, Path(cast(str, settings.images)))
-        return one_each(found, quarantine)
-    return one_each(SEVERAL[source](path, quarantine), quarantine)
-
-
-def one_each(tables: Sequence[LabelTable], quarantine: Quarantine) -> list[LabelTable]:
-    """The tables, of those of one file name the first that has labels; the others go to the quarantine."""
-    kept: dict[str, LabelTable] = {}
-    for table in tables:
-        known = kept.setdefault(table.file_name, table)
-        if known is table:
-            continue
-        if not known.labels and table.labels:
-            kept[table.file_name], table = table, known
-        detail = f"other labels name the same image; {len(table.labels) + table.lost} labels"
-        quarantine.add(table.file_name, "labels", "duplicate id", "set aside", detail)
-    return list(kept.values())
+        return found
+    return SEVERAL[source](path, quarantine)
 
 
 def _refuse_nameless(tables: Iterable[LabelTable], path: Path, images: Path) -> None:

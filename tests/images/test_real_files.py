@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 from urllib.request import urlopen
 
 import pytest
+from pip._internal.models.index import PyPI
 
 from tem_data.images.reading import SeveralPlanes, read_image
 
@@ -60,7 +61,7 @@ def _fetched(folder: Path) -> Path:
     asked = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True
     )
-    index = os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or "https://pypi.org/simple"
+    index = os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or PyPI.simple_url
     page = f"{index.rstrip('/')}/hyperspy/"
     with urlopen(page, timeout=30) as answer:
         links = re.findall(r'href="([^"]+)"', answer.read().decode())

@@ -158,3 +158,11 @@ def test_names_that_imagej_gives_by_itself_are_those_of_no_image(tmp_path, name)
     (tmp_path / "images/a.png").rename(tmp_path / "images" / f"{name[:-4]}.png")
     (table,) = read_labels(ImportSettings(source="rois", **given), Quarantine())
     assert len(table.labels) == 1
+
+
+def test_a_source_that_is_given_is_not_found_out_again(tmp_path):
+    (tmp_path / "a.csv").write_text(TABLES["fiji"])
+    (tmp_path / "a_RoiSet.zip").write_bytes(b"")
+    (tmp_path / "a.json").write_text(json.dumps(CONTENT["labelme"]))
+    settings = ImportSettings(source="fiji", images=str(tmp_path), annotations=str(tmp_path), classes=["loop"])
+    assert [table.file_name for table in read_labels(settings, Quarantine())] == ["a"]
