@@ -24,6 +24,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.diffusion.grain import Grain, fit_grain
 from tem_data.diffusion.settings import AutoencoderSettings
+from tem_data.download.fetching import split_name
 from tem_data.training.averaged import evenly_spaced, fit_averaged
 from tem_data.training.checkpoints import History
 from tem_data.training.device import own_device
@@ -141,15 +142,17 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-12)))
 
 
-def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = None) -> Autoencoder:
-    """An AutoencoderKL, VQModel or AutoencoderTiny of a folder or of the Hub, or of its subfolder `vae` or `vqvae`.
+def load_autoencoder(name_or_folder: str | os.PathLike) -> Autoencoder:
+    """An AutoencoderKL, VQModel or AutoencoderTiny of a folder or of `org/name[@revision]`, there or in `vae`, `vqvae`.
 
     It lies on `own_device()`. Raises TemDataError where there is none.
     """
-    problems = []
+    problems, name, revision = [], str(name_or_folder), None
+    if not Path(name_or_folder).is_dir():
+        name, revision = split_name(name)
     for subfolder in (None, "vae", "vqvae"):
         try:
-            model = AutoModel.from_pretrained(str(name_or_folder), subfolder=subfolder, revision=revision)
+            model = AutoModel.from_pretrained(name, subfolder=subfolder, revision=revision)
         except (OSError, ValueError) as error:
             problems.append(str(error).split("\n")[0])
             continue
@@ -160,7 +163,7 @@ def load_autoencoder(name_or_folder: str | os.PathLike, revision: str | None = N
             return Autoencoder(model, **read_json(Path(name_or_folder, LATENTS)), grain=_load_grain(name_or_folder))
         problems.append(f"it holds a {type(model).__name__}")
     raise TemDataError(
-        f"autoencoder {name_or_folder} (revision {revision}): {problems[0]} Expected the config.json and weights of an "
+        f"autoencoder {name_or_folder}: {problems[0]} Expected the config.json and weights of an "
         "AutoencoderKL, VQModel or AutoencoderTiny, there or in vae/ or vqvae/; check the name"
     )
 

@@ -207,8 +207,9 @@ def train_ldm(
     workdir: str | os.PathLike,
     seed: int,
     sample: Callable[[MaskDenoiser, int, torch.Tensor], dict[str, float]] | None = None,
+    start: MaskDenoiser | None = None,
 ) -> tuple[MaskDenoiser, History]:
-    """Train the denoiser on the latents of `train`, resuming in `workdir`.
+    """Train the denoiser, a new one or `start`, on the latents of `train`, resuming in `workdir`.
 
     `sample(denoiser, step, latents)`, the
     latents being those of `train`, looks at the averaged weights now and then, as `fit_averaged` says. Returns the
@@ -238,7 +239,7 @@ def train_ldm(
 
     pixel_size = sizes_differ(train.conditioning.nm_per_px)
     side = train.images.shape[1] // autoencoder.factor
-    network = build_denoiser(settings, autoencoder.latent_channels, n_classes, side, pixel_size, seed)
+    network = start or build_denoiser(settings, autoencoder.latent_channels, n_classes, side, pixel_size, seed)
     look = (lambda model, step: sample(model, step, loss.latents)) if sample else None
     return fit_averaged(network, batch_loss, validate, settings, workdir, seed, section="ldm", sample=look)
 

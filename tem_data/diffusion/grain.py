@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 STEPS = 400
+LEAST_VARIANCE = 1e-6
 BATCH = 16
 LEARNING_RATE = 3e-3
 DIRECTIONS = 4
@@ -121,7 +122,7 @@ def fit_grain(latents: torch.Tensor, residuals: np.ndarray, factor: int, seed: i
     latents, energy = _lines_along_rows(latents, energy)
     nn.init.zeros_(grain.network[-1].weight)
     with torch.no_grad():
-        grain.network[-1].bias.copy_(energy.mean((0, 2, 3)).clamp_min(1e-6).log())
+        grain.network[-1].bias.copy_(energy.mean((0, 2, 3)).log())
     optimizer = torch.optim.Adam(grain.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     rng = np.random.default_rng(seed)
@@ -138,7 +139,8 @@ def fit_grain(latents: torch.Tensor, residuals: np.ndarray, factor: int, seed: i
 
 def _energy(residual: np.ndarray, windows: torch.Tensor, factor: int) -> torch.Tensor:
     bands = in_bands(torch.from_numpy(residual).float().expand(len(windows), -1, -1), windows)
-    return F.avg_pool2d(bands.square()[None], factor)[0]
+    # A band without noise, as the lowest of a small picture, has no finite log variance.
+    return F.avg_pool2d(bands.square()[None], factor)[0].clamp_min(LEAST_VARIANCE)
 
 
 def _lines_along_rows(latents: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

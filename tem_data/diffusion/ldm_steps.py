@@ -12,6 +12,7 @@ from tem_data.core.files import atomic_write, is_main_process, work_folder
 from tem_data.core.schema import read_classes
 from tem_data.diffusion.autoencoder import Autoencoder, load_autoencoder
 from tem_data.diffusion.denoiser import train_ldm
+from tem_data.diffusion.finetuning import pretrained_ldm
 from tem_data.diffusion.pipeline import MaskToMicrographPipeline
 from tem_data.diffusion.samples import SampleSheets
 from tem_data.diffusion.settings import AutoencoderSettings, LDMSettings
@@ -26,9 +27,10 @@ Folder = str | os.PathLike
 def train_ldm_on(patches: Folder, autoencoder: Folder, out: Folder, settings: LDMSettings, seed: int) -> History:
     """Train a denoiser on the latents of the training patches, and write the pipeline to `out`.
 
-    `autoencoder` is a folder. Sample sheets and logs go to `{out}_training`. An
-    interrupted training resumes. Returns the losses. Raises TemDataError as
-    `train_ldm` does.
+    `autoencoder` is a folder; a model that `settings.pretrained` names has to be
+    trained on it. Sample sheets and logs go to `{out}_training`. An interrupted
+    training resumes. Returns the losses. Raises TemDataError as `pretrained_ldm`
+    and `train_ldm` do.
     """
     with work_folder(out, [settings, seed], patches, autoencoder) as work:
         pipeline, history = ldm_for(patches, load_autoencoder(autoencoder), settings, seed, work)
@@ -58,8 +60,15 @@ def ldm_for(
     print(f"denoiser: {settings.steps} steps of {settings.batch_size} of {len(train.images)} patches")
     sizes = train.conditioning.nm_per_px
     nm_per_px = float(np.median(sizes)) if np.isfinite(sizes).all() else None
+    start = None
+    if settings.pretrained:
+        pretrained = pretrained_ldm(settings.pretrained, autoencoder)
+        autoencoder, start = (
+            pretrained.autoencoder,
+            pretrained.for_classes(names, train.images.shape[1], nm_per_px is not None),
+        )
     sheets = SampleSheets(autoencoder, validation, names, nm_per_px, Path(work, SAMPLES))
-    unet, history = train_ldm(autoencoder, train, validation, len(names), settings, work, seed, sheets)
+    unet, history = train_ldm(autoencoder, train, validation, len(names), settings, work, seed, sheets, start)
     return MaskToMicrographPipeline.assemble(unet, autoencoder, names, nm_per_px), history
 
 

@@ -22,9 +22,8 @@ class AutoencoderSettings(TrainingSettings):
     """
 
     pretrained: str | None = setting(
-        None, "Hub name or folder of a diffusers autoencoder, frozen; null trains a small one."
+        None, "Folder, or org/name[@revision], of a diffusers autoencoder, frozen; null trains a small one."
     )
-    revision: str | None = setting(None, "Revision of the Hub repository.")
     factor: Literal[2, 4, 8, 16] = setting(4, "Image px for one latent px.")
     latent_channels: int = setting(8, "Channels of the latents.", ge=1)
     width: int = setting(32, "Channels of all layers.", ge=1)
@@ -42,6 +41,11 @@ class AutoencoderSettings(TrainingSettings):
 class LDMSettings(TrainingSettings):
     """The mask-conditioned denoiser: a U-Net on latents, v-prediction."""
 
+    pretrained: str | None = setting(
+        None,
+        "Folder, or org/name[@revision], of a latent diffusion model to fine-tune, which brings its own network and "
+        "autoencoder; its classes may differ. null: from scratch.",
+    )
     block_out_channels: Sequence[Positive] = setting(
         (48, 96, 128), "Channels of each level of the U-Net.", min_length=1
     )

@@ -67,7 +67,7 @@ def train_autoencoder_on(patches: Folder, out: Folder, settings: AutoencoderSett
     with work_folder(out, [settings, seed], patches) as work:
         images = read_pairs(patches, "train").images
         if settings.pretrained:
-            autoencoder = load_autoencoder(settings.pretrained, settings.revision).measured(images, seed)
+            autoencoder = load_autoencoder(settings.pretrained).measured(images, seed)
         else:
             print(f"autoencoder: {settings.steps} steps of {settings.batch_size} of {len(images)} patches")
             held_out = read_pairs(patches, "validation").images

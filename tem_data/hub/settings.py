@@ -24,7 +24,8 @@ HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
 PLACES = {
     "import": ("watch", "images", "annotations", "calibration", "instances"),
     "split": ("watch", "table"),
-    "autoencoder": ("pretrained", "revision"),
+    "autoencoder": ("pretrained",),
+    "ldm": ("pretrained",),
     "detector": ("weights",),
 }
 

@@ -59,6 +59,14 @@ def test_drawn_noise_has_the_spectrum_of_the_residuals(power):
     assert drawn.var() == pytest.approx(residuals.var(), rel=0.1)
 
 
+def test_small_pictures_without_the_lowest_frequencies_have_finite_grain(monkeypatch):
+    monkeypatch.setattr(grain_module, "STEPS", 400)
+    residuals = white()[:16, :32, :32].astype(np.float32)
+    latents = torch.randn(16, 2, 4, 4)
+    drawn = fit_grain(latents, residuals, FACTOR, 0).draw(latents, range(16)).numpy()
+    assert drawn.var() == pytest.approx(residuals.var(), rel=0.2)
+
+
 def test_scan_lines_run_one_way_in_a_picture():
     """Half of the training patches have their lines along columns, being turned, and so have half of those drawn."""
     lines = np.random.default_rng(1).normal(0, 5, (N, SIDE, 1)) + white()

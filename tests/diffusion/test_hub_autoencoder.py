@@ -21,13 +21,13 @@ def test_autoencoders_are_read_by_name_and_revision(hub, tmp_path, place):
     commit = api.upload_folder(repo_id="org/vae", folder_path=tmp_path / "sent").oid
     api.create_tag("org/vae", tag="v1")
     api.delete_files("org/vae", ["**/*.safetensors", "*.safetensors"], commit_message="main has no weights")
-    load_autoencoder("org/vae", revision="v1").model.save_pretrained(tmp_path / "got")
+    load_autoencoder("org/vae@v1").model.save_pretrained(tmp_path / "got")
     weights = "diffusion_pytorch_model.safetensors"
     assert (tmp_path / "got" / weights).read_bytes() == (tmp_path / "sent" / place / weights).read_bytes()
     assert hub.asked("GET", weights) == [f"/org/vae/resolve/{commit}/{place}{weights}"]
-    for name, revision in (("org/none", "v1"), ("org/vae", "v2"), ("org/vae", None)):
-        with pytest.raises(TemDataError, match=rf"autoencoder {name} \(revision {revision}\): "):
-            load_autoencoder(name, revision)
+    for name in ("org/none@v1", "org/vae@v2", "org/vae"):
+        with pytest.raises(TemDataError, match=f"autoencoder {name}: "):
+            load_autoencoder(name)
 
 
 def test_pairs_generated_by_a_published_model_name_its_commit(hub, tmp_path):

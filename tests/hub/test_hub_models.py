@@ -17,7 +17,7 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json
 from tem_data.core.micrograph import Micrograph
 from tem_data.core.schema import Classes, read_dataset, write_dataset
-from tem_data.detection.model import detector_config, load_detector, new_detector, save_detector
+from tem_data.detection import Detector
 from tem_data.diffusion import MaskToMicrographPipeline
 from tem_data.diffusion.steps import find_ldm, load_pipeline
 from tem_data.download.fetching import fetch, split_name
@@ -25,6 +25,7 @@ from tem_data.download.manifest import MANIFEST, Manifest, file_of
 from tests.detection.test_detection import CLASSES, SHORT
 from tests.helpers.hub.faults import ALWAYS, Fault
 from tests.helpers.hub.server import READ_TOKEN
+from tests.helpers.toy_detector import untrained as untrained_detector
 from tests.helpers.toy_ldm import untrained
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -64,7 +65,7 @@ def ldm(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("published") / "detector"
-    save_detector(new_detector(detector_config(SHORT, CLASSES, 80, 20), CLASSES, None, 0), folder)
+    untrained_detector(SHORT, CLASSES).save_pretrained(folder)
     write_manifest(folder, "detector")
     return folder
 
@@ -116,9 +117,9 @@ def test_a_cached_model_needs_no_network(hub, ldm, monkeypatch):
 
 def test_a_detector_finds_the_same_by_its_name(hub, detector):
     commit = publish(detector, "org/detector", "v1.0.0")
-    ours = load_detector(detector)
+    ours = Detector.from_pretrained(detector)
     for name in ("org/detector", "org/detector@v1.0.0", f"org/detector@{commit}"):
-        loaded = load_detector(name)
+        loaded = Detector.from_pretrained(name)
         assert weights_of(loaded.model) == weights_of(ours.model) and loaded.classes == CLASSES
     assert len(hub.asked("GET", "model.safetensors")) == 1
 
@@ -168,7 +169,7 @@ def test_pickles_are_refused(hub, tmp_path, suffix):
         weights.rename(weights.with_suffix(suffix))
     publish(folder, "org/pickled", "v1")
     refused(lambda: MaskToMicrographPipeline.from_pretrained("org/pickled"), "org/pickled", "pickles", "never loaded")
-    refused(lambda: load_detector("org/pickled"), "detector org/pickled", "never loaded")
+    refused(lambda: Detector.from_pretrained("org/pickled"), "detector org/pickled", "never loaded")
     assert not hub.asked("GET", suffix)
 
 
@@ -179,7 +180,7 @@ def test_a_detector_whose_weights_do_not_fit_is_explained(hub, detector, tmp_pat
         weights = (write_ldm(tmp_path / "ldm") / UNET).read_bytes()
     (tmp_path / "strange/model.safetensors").write_bytes(weights)
     publish(tmp_path / "strange", "org/strange", "v1")
-    refused(lambda: load_detector("org/strange"), "model.safetensors: expected the weights of the network")
+    refused(lambda: Detector.from_pretrained("org/strange"), "model.safetensors: expected the weights of the network")
 
 
 # What is not as it was published
@@ -247,25 +248,28 @@ def test_a_repository_that_is_not_what_was_published_is_refused(hub, tmp_path, c
 def test_a_download_that_is_cut_goes_on(hub, detector):
     publish(detector, "org/detector", "v1.0.0")
     hub.faults.append(Fault("cut download", "GET .*safetensors", times=2))
-    load_detector("org/detector")
+    Detector.from_pretrained("org/detector")
     assert any(asked.range for asked in hub.requests)
 
 
 def test_a_download_that_is_always_cut_is_said(hub, detector):
     publish(detector, "org/detector", "v1.0.0")
     hub.faults.append(Fault("cut download", "GET .*safetensors", times=ALWAYS))
-    refused(lambda: load_detector("org/detector"), "downloading org/detector", "try again")
+    refused(lambda: Detector.from_pretrained("org/detector"), "downloading org/detector", "try again")
     hub.faults.clear()
-    load_detector("org/detector")
+    Detector.from_pretrained("org/detector")
 
 
 def test_a_model_or_revision_that_is_not_there_is_said(hub, ldm):
     publish(ldm, "org/ldm", "v1.0.0")
     refused(lambda: load_pipeline("org/gone"), "latent diffusion model org/gone: no folder org/gone", hub.url)
-    refused(lambda: load_detector("org/gone"), "detector org/gone: no folder org/gone")
+    refused(lambda: Detector.from_pretrained("org/gone"), "detector org/gone: no folder org/gone")
     refused(lambda: load_pipeline("org/ldm@v9"), "no revision 'v9'", "hf repos tag list")
     refused(lambda: MaskToMicrographPipeline.from_pretrained("org/ldm", revision="v9"), "no revision 'v9'")
-    refused(lambda: load_detector("org/ldm"), "no weights as safetensors where they are expected (model.safetensors")
+    refused(
+        lambda: Detector.from_pretrained("org/ldm"),
+        "no weights as safetensors where they are expected (model.safetensors",
+    )
 
 
 def test_a_private_model_needs_a_token(hub, ldm, monkeypatch):
@@ -325,20 +329,22 @@ def test_predict_takes_a_name(hub, detector, command, tmp_path):
     publish(detector, "org/detector", "v1.0.0")
     (tmp_path / "images").mkdir()
     Image.fromarray(np.full((64, 64), 80, np.uint8)).save(tmp_path / "images/a.png")
-    command("predict", "org/detector@v1.0.0", "images", "-o", "found.json", "--tile", 64)
-    assert isinstance(read_json(tmp_path / "found.json"), list)
+    command("predict", "org/detector@v1.0.0", "images", "-o", "found")
+    assert read_json(tmp_path / "found" / "summary.json")["model"] == "org/detector@v1.0.0"
 
 
-def test_train_ldm_takes_an_autoencoder_of_a_revision(monkeypatch, command, tmp_path):
+def test_train_ldm_takes_the_autoencoder_that_is_named_or_that_of_the_model_it_fine_tunes(
+    monkeypatch, command, tmp_path
+):
     asked = []
 
     def stop(patches, out, settings, seed):
-        asked.append((settings.pretrained, settings.revision))
+        asked.append(settings.pretrained)
         raise TemDataError("stopped")
 
     monkeypatch.setattr("tem_data.diffusion.ldm_steps.train_autoencoder_on", stop)
-    (tmp_path / "params.yaml").write_text("{autoencoder: {revision: of another}, ldm: {}}")
-    (tmp_path / "org/here@v1").mkdir(parents=True)
-    for name in ("org/vae@v1.0.0", "org/vae", "org/here@v1"):
-        refused(lambda name=name: command("train-ldm", "org", "-o", "out", "--autoencoder", name), "stopped")
-    assert asked == [("org/vae", "v1.0.0"), ("org/vae", None), ("org/here@v1", None)]
+    (tmp_path / "params.yaml").write_text("{autoencoder: {pretrained: org/other}, ldm: {pretrained: org/ldm@v2}}")
+    (tmp_path / "org").mkdir()
+    for options in (["--autoencoder", "org/vae@v1.0.0"], []):
+        refused(lambda options=options: command("train-ldm", "org", "-o", "out", *options), "stopped")
+    assert asked == ["org/vae@v1.0.0", "org/ldm@v2"]

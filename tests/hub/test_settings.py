@@ -108,7 +108,8 @@ def test_places_within_the_project_and_names_on_the_hub_are_taken(project, recei
         received,
         launch=LAUNCH,
         split={"watch": "conf/config.yaml", "table": None},
-        autoencoder={"pretrained": "org/vae", "revision": "v1"},
+        autoencoder={"pretrained": "org/vae@v1"},
+        ldm={"pretrained": "org/ldm"},
         detector={"weights": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"},
     )
     assert take_settings(project, received, [MICROGRAPHS]) == [] and now(project) == theirs
