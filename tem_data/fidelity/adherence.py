@@ -14,7 +14,7 @@ anything; `by_judge` shows how far the judges differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from tem_data.scoring.evaluation import compare_tiles
 from tem_data.scoring.scores import scores_of, total
 from tem_data.scoring.significance import PairedRuns, paired_bootstrap, score_intervals
 
+COLUMNS = ("kind", "pair", "micrograph_id", "requested", "found", "right", "adherence")
 RESAMPLES = 2000
 
 
@@ -153,6 +154,14 @@ def _tally(counts: Counts) -> tuple[float, ...]:
     """Requested, found, right, and 2·right/(requested + found)."""
     requested, found, right = counts.truths.sum(), counts.predictions.sum(), counts.confusion.trace()
     return requested, found, right, 2 * right / (requested + found) if requested + found else 1.0
+
+
+def adherence_rows(kind: str, pairs: Sequence[Micrograph], judged: Adherence) -> Iterator[dict[str, Any]]:
+    """The rows, with `COLUMNS`, of the pairs of one kind (real, generated …) in adherence.csv."""
+    numbers = zip(judged.requested, judged.found, judged.right, judged.of_pair, strict=True)
+    for number, (pair, of_pair) in enumerate(zip(pairs, numbers, strict=True)):
+        rounded = (round(float(value), 6) for value in of_pair)
+        yield dict(zip(COLUMNS, (kind, number, pair.micrograph_id, *rounded), strict=True))
 
 
 def details(adherence: Adherence, seed: int = 0) -> dict[str, Any]:

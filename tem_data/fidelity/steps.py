@@ -15,9 +15,8 @@ from tem_data.core.micrograph import Micrograph
 from tem_data.core.schema import read_classes, read_rows
 from tem_data.detection.features import detector_features
 from tem_data.diffusion.autoencoder import Autoencoder, psnr
-from tem_data.fidelity.adherence import Panel, change, details, judge, panel_of
+from tem_data.fidelity.adherence import COLUMNS, Panel, adherence_rows, change, details, judge, panel_of
 from tem_data.fidelity.comparison import PictureComparison, compare_pictures
-from tem_data.fidelity.filtering import COLUMNS, adherence_rows
 from tem_data.fidelity.text import describe, page_sections
 from tem_data.fidelity.texture import measure_textures
 from tem_data.judges.judges import load_judges

@@ -9,7 +9,11 @@ from typing import Any
 
 from tem_data.core.files import read_json
 from tem_data.fidelity.comparison import QUANTITIES
-from tem_data.reports.page import Picture, Section, Table
+from tem_data.fidelity.figures import KIND_LABELS
+from tem_data.figures.style import F1_NAMES
+from tem_data.reports.page import Link, Picture, Section, Table
+
+SETS = {"real": "real", "reconstructed": "real, through the autoencoder", "generated": "generated"}
 
 
 def describe(summary: Mapping[str, Any]) -> str:
@@ -40,9 +44,10 @@ def _memorised(found: Mapping[str, Any] | None) -> str:
 
 def adherence_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        {"pictures": kind, "pairs": held["pairs"]}
-        | {name: held[name] for name in ("f1_hm", "f1_detect", "f1_class", "adherence")}
-        | {f"F1 {name}": value for name, value in held["f1_right_by_class"].items()}
+        {"pictures": SETS[kind], "pairs": held["pairs"]}
+        | {label: held[name] for name, label in F1_NAMES.items()}
+        | {"adherence": held["adherence"]}
+        | {f"F1 of {name}": value for name, value in held["f1_right_by_class"].items()}
         for kind, held in summary["adherence"].items()
     ]
 
@@ -51,7 +56,7 @@ def contrast_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "class": name,
-            "where": kind,
+            "where": KIND_LABELS[kind],
             "real": held["real"] and held["real"]["mean"],
             "generated": held["generated"] and held["generated"]["mean"],
             "ratio": held["ratio"],
@@ -66,7 +71,7 @@ def contrast_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def distance_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
-            "quantity": " ".join([QUANTITIES[name.split(".")[0]].label, *name.split(".")[1:]]),
+            "quantity": _quantity(*name.split(".", 1)),
             "unit": held["unit"],
             "generated": held["generated"],
             "halves of real patches": held["patches"]["median"],
@@ -75,6 +80,10 @@ def distance_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for name, held in summary["pictures"]["distances"].items()
     ]
+
+
+def _quantity(name: str, category: str = "") -> str:
+    return QUANTITIES[name].label + f" of {category}" * bool(category)
 
 
 def _span(interval: Sequence[float] | None) -> str:
@@ -89,7 +98,8 @@ def read_section(folder: str | os.PathLike) -> Section | None:
     summary = read_json(folder / "fidelity.json")
     tables = [Table(adherence_table(summary), ADHERENCE_TEXT), Table(contrast_table(summary), CONTRAST_TEXT)]
     sheet = Picture(folder / "sheet.png", "Real and generated patches, row by row.")
-    return Section("Generated pictures", describe(summary) + " All of it: fidelity/report.html.", tables, [sheet])
+    more = Link("All comparisons with real pictures", f"{folder.name}/report.html")
+    return Section("Generated pictures", describe(summary), tables, [sheet], [more])
 
 
 def page_sections(folder: Path, summary: Mapping[str, Any]) -> list[Section]:

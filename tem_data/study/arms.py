@@ -12,12 +12,11 @@ from tem_data.core.settings import section, setting
 ARMS = {
     "exp": "EXP",
     "exp_gen": "EXP+GEN",
-    "exp_gen_filtered": "EXP+GEN filtered",
     "exp_paint": "EXP+PAINT",
     "exp_copypaste": "EXP+CP",
 }
 BASELINE = "exp"
-Arm = Literal["exp", "exp_gen", "exp_gen_filtered", "exp_paint", "exp_copypaste"]
+Arm = Literal["exp", "exp_gen", "exp_paint", "exp_copypaste"]
 
 
 @section("study")
@@ -32,15 +31,14 @@ class StudySettings:
     added: Sequence[Arm] = setting(tuple(ARMS)[1:], "Those that add pairs to the experimental patches.")
     models: Sequence[Literal["ldm"]] = setting(("ldm",), "ldm where an arm needs a latent diffusion model; else none.")
     generated: Sequence[Arm] = setting(("exp_gen",), "Those of them whose pairs the LDM generates.")
-    filtered: Sequence[Arm] = setting(("exp_gen_filtered",), "Those that add generated pairs without the poor ones.")
     painted: Sequence[Arm] = setting(("exp_paint",), "Those whose pairs are real patches with painted defects.")
     copy_paste: Sequence[Arm] = setting(("exp_copypaste",), "Those whose pairs are copied and pasted, the control.")
 
     def __post_init__(self) -> None:
-        lists = ("arms", "added", "models", "generated", "filtered", "painted", "copy_paste")
-        arms, added, models, generated, filtered, painted, copy_paste = (set(getattr(self, name)) for name in lists)
-        fit = added == arms - {BASELINE} == generated | filtered | painted | copy_paste
-        fit &= bool(models) == bool(generated | painted) and (bool(generated) or not filtered)
+        lists = ("arms", "added", "models", "generated", "painted", "copy_paste")
+        arms, added, models, generated, painted, copy_paste = (set(getattr(self, name)) for name in lists)
+        fit = added == arms - {BASELINE} == generated | painted | copy_paste
+        fit &= bool(models) == bool(generated | painted)
         if BASELINE not in arms or not fit:
             held = ", ".join(f"{name} {list(getattr(self, name))}" for name in lists)
             problem = f"{held} do not fit; take a choice of conf/arms/, as `-S arms=exp_copypaste`"

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,27 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import write_table
+from tem_data.core.files import read_table, write_table
 from tem_data.core.micrograph import Defect, Micrograph
-from tem_data.core.settings import read_section
-from tem_data.detection.model import Detector, DetectorSettings
 from tem_data.detection.prediction import predict_patches
+from tem_data.detection.settings import DetectorSettings
 from tem_data.fidelity import adherence
-from tem_data.fidelity.adherence import Panel, change, details, judge, paired_difference, panel_of
-from tem_data.fidelity.filtering import (
+from tem_data.fidelity.adherence import (
     COLUMNS,
-    FilterSettings,
-    Judged,
+    Panel,
     adherence_rows,
-    filter_pairs,
-    floor_of,
-    read_adherence,
-    smoothed,
+    change,
+    details,
+    judge,
+    paired_difference,
+    panel_of,
 )
 from tem_data.judges import confirming
 from tem_data.judges.judges import Judge, folds_of, load_judges, save_judges, train_judges
 from tem_data.judges.settings import JudgeSettings
 from tem_data.scoring import Rule
+from tests.helpers.toy_detector import stand_in
 
 CLASSES = ("square", "disc")
 SIDE = 64
@@ -50,7 +48,7 @@ def pair(number, defects=(), scene=""):
 
 def who_finds(found, seen=(), classes=CLASSES):
     """A judge that finds `found[n]` in the picture of number n."""
-    return Judge(Detector(found, SimpleNamespace(), classes), frozenset(seen))
+    return Judge(stand_in(found, classes), frozenset(seen))
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +123,7 @@ def test_no_judge_is_trained_on_a_scene_of_its_fold(monkeypatch, tmp_path):
 
     def train(patches, classes, settings, seed, folder):
         given_to.append((patches, seed))
-        return Detector({}, None, tuple(classes)), []
+        return stand_in({}, classes), []
 
     monkeypatch.setattr("tem_data.judges.judges.train_detector", train)
     judges = train_judges(PATCHES, CLASSES, JudgeSettings(3, SHORT.iterations), SHORT, seed=1, work=tmp_path)
@@ -272,83 +270,19 @@ def test_the_paired_difference_of_two_samplers():
         paired_difference(judged, replace(judged, requested=judged.requested + 1))
 
 
-# The filter
-
-
-def judged(requested, found, right):
-    requested, found, right = (np.asarray(numbers, float) for numbers in (requested, found, right))
-    return Judged(
-        requested, found, right, np.divide(2 * right, requested + found, out=right + 1, where=requested + found > 0)
-    )
-
-
-def test_smoothing_keeps_what_is_perfect_and_ranks_what_is_wrong():
-    assert smoothed(judged([0, 1, 7], [0, 1, 7], [0, 1, 7])).tolist() == [1, 1, 1]
-    # nothing right: a defect missed, one false, five false; then half right
-    assert smoothed(judged([1, 0, 1, 1], [0, 1, 5, 2], [0, 0, 0, 1])).tolist() == [1 / 2, 1 / 2, 1 / 7, 3 / 4]
-
-
-def test_the_floor_is_the_quantile_of_real_patches_that_ask_for_as_many():
-    # 40 patches with one defect, 20 with two or three, and three with five, too few for a stratum of their own
-    requested = [1] * 40 + [2] * 10 + [3] * 10 + [5] * 3
-    found = [0] * 4 + [1] * 36 + [2] * 10 + [3] * 10 + [5] * 3
-    right = [0] * 4 + [1] * 36 + [1] * 10 + [3] * 10 + [5] * 3
-    floor = floor_of(judged(requested, found, right), 0.1)
-    assert (floor.least.tolist(), floor.real.tolist()) == ([0, 2], [40, 23])
-    assert floor.floors.tolist() == [1 / 2, 3 / 5]  # a miss is no worse than 10 % of them; one right of two found
-    assert floor_of(judged(requested, found, right), 0.2).floors.tolist() == [1, 3 / 5]
-    few = floor_of(judged([0, 4], [0, 4], [0, 4]), 0.1)
-    assert (few.least.tolist(), few.floors.tolist()) == ([0], [1])
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 12)] * 3), min_size=1, max_size=200), st.floats(0, 0.99))
-def test_of_the_real_patches_themselves_at_most_the_quantile_is_dropped(numbers, quantile):
-    requested, found, right = np.array(numbers).T
-    real = judged(requested, found, np.minimum(right, np.minimum(requested, found)))
-    floor = floor_of(real, quantile)
-    pairs = [pair(0, [at(0)] * int(n)) for n in requested]
-    report = filter_pairs(pairs, real, floor)[1]
-    assert floor.real.sum() == len(requested) and (len(floor.real) == 1 or floor.real.min() >= 20)
-    for stratum in report["strata"]:
-        assert stratum["dropped"] <= quantile * stratum["real"] and stratum["all"] == stratum["real"]
-
-
-def test_what_is_dropped_is_counted(tmp_path):
+def test_the_table_of_pairs_holds_what_was_judged(tmp_path):
     pairs = [pair(0, [at(0)]), pair(1, [at(0), at(1, "disc")]), pair(2, [at(0, ignore=True)]), pair(3)]
-    panel = Panel((who_finds({0: [at(0)], 1: [at(0)], 3: [at(3)]}), who_finds({})), (0.5, 0.5), CLASSES, Rule())
-    path = tmp_path / "adherence.csv"
-    given = judge(panel, pairs)
-    write_table(path, adherence_rows("generated", pairs, given), COLUMNS)
-    read = read_adherence(path, "generated")
-    assert all(np.array_equal(a, b) for a, b in zip(read[:3], (given.requested, given.found, given.right), strict=True))
-    assert np.allclose(read.adherence, given.of_pair, atol=1e-6)
-
-    kept, report = filter_pairs(pairs, read, floor_of(judged([1], [0.5], [0.3]), 0))  # at least 1.6/2.5
-    assert kept == [pairs[0], pairs[2], pairs[3]]
-    assert report["pairs"] == {"all": 4, "kept": 3, "dropped": 1}
-    assert report["defects"] == {
-        "disc": {"all": 1, "kept": 0, "dropped": 1},
-        "square": {"all": 3, "kept": 2, "dropped": 1},
-    }
-    assert report["strata"] == [{"least_requested": 0, "floor": 0.64, "real": 1, "all": 4, "kept": 3, "dropped": 1}]
-    assert report["mean_requested"] == {"all": 0.75, "kept": pytest.approx(1 / 3)}
-    json.dumps(report, allow_nan=False)
-    everything, none = filter_pairs(pairs, read, floor_of(judged([1], [9], [0]), 0)), floor_of(judged([2], [2], [2]), 0)
-    assert everything[0] == pairs and filter_pairs(pairs[:2], Judged(*(n[:2] for n in read)), none)[0] == []
-
-    with pytest.raises(TemDataError, match="the 3 pairs are not the 4 that were judged"):
-        filter_pairs(pairs[:3], read, none)
-    with pytest.raises(TemDataError, match="adherence.csv: expected rows of kind 'real', found none"):
-        read_adherence(path, "real")
-    write_table(path, [{"kind": "real", "requested": 1}], ("kind", "requested"))
-    with pytest.raises(TemDataError, match="without pair, micrograph_id, found"):
-        read_adherence(path, "real")
-
-
-@pytest.mark.parametrize("quantile", [-0.1, 1])
-def test_a_quantile_out_of_range_is_refused(quantile):
-    with pytest.raises(TemDataError, match="filter.quantile"):
-        read_section(FilterSettings, {"quantile": quantile})
+    members = [who_finds({0: [at(0)], 1: [at(0)], 3: [at(3)]}), who_finds({}), who_finds({})]
+    judged = judge(Panel(tuple(members), (0.5,) * 3, CLASSES, Rule()), pairs)
+    write_table(tmp_path / "adherence.csv", adherence_rows("generated", pairs, judged), COLUMNS)
+    rows = read_table(tmp_path / "adherence.csv")
+    assert tuple(rows[0]) == COLUMNS and {row["kind"] for row in rows} == {"generated"}
+    assert [(row["pair"], row["micrograph_id"]) for row in rows] == [(str(i), f"m{i}") for i in range(4)]
+    for column in ("requested", "found", "right", "adherence"):
+        expected = judged.of_pair if column == "adherence" else getattr(judged, column)
+        assert [float(row[column]) for row in rows] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        list(adherence_rows("generated", pairs[:3], judged))
 
 
 # Confirming
