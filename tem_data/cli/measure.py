@@ -10,7 +10,7 @@ import typer
 
 from tem_data.cli.app import OutFolder, app
 from tem_data.cli.options import ParamsOption, SetOption, class_names, names, options_of, settings_file
-from tem_data.cli.score import Classes
+from tem_data.cli.score import Classes, Threshold
 from tem_data.scoring.matching import Rule
 
 
@@ -18,17 +18,28 @@ from tem_data.scoring.matching import Rule
 @options_of(Rule, without=("ignore_ambiguous",))
 def measure(
     truth: Annotated[
-        Path, typer.Argument(help="COCO file of whole micrographs: your labels, or without any a list of images.")
-    ],
-    calibration: Annotated[
-        Path, typer.Option(help="Table with file_name, nm_per_px and, for hardening, thickness_nm.")
+        Path,
+        typer.Argument(
+            help="Whole micrographs: a COCO file or dataset folder with your labels, a COCO file that just lists the "
+            "images, or the found.json of `predict`."
+        ),
     ],
     out: OutFolder,
     settings: Rule,
     predictions: Annotated[
-        Path | None, typer.Option(help="COCO results, with masks, to measure and compare with TRUTH.")
+        Path | None,
+        typer.Option(
+            help="COCO results, with masks, to measure and compare with TRUTH: a list with its ids, or the found.json "
+            "of `predict`, by file names."
+        ),
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Least confidence of a prediction.", min=0, max=1)] = 0.5,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Table with file_name, nm_per_px and, for hardening, thickness_nm.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the image files, which state pixel sizes that the table has not.")
+    ] = None,
+    threshold: Threshold = None,
     classes: Classes = "",
     ignore: Annotated[str, typer.Option(help="Categories that are not measured.")] = "ambiguous",
     frame: Annotated[
@@ -51,7 +62,16 @@ def measure(
 
     materials = settings_file(params, changes).read(Materials)
     found = measure_coco(
-        truth, predictions, calibration, materials, settings, threshold, names(ignore), frame, class_names(classes)
+        truth,
+        predictions,
+        calibration,
+        materials,
+        settings,
+        threshold,
+        names(ignore),
+        frame,
+        class_names(classes),
+        images,
     )
     with atomic_write(out) as draft:
         write_table(draft / "defects.csv", found.measurement.defects, DEFECT_COLUMNS)
@@ -59,8 +79,9 @@ def measure(
         write_json(draft / "summary.json", found.measurement.summary)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    sides = {"true": found.labelled, "predicted": predictions is not None}
-    print_summary(found.measurement.summary, [side for side, present in sides.items() if present])
+    if found.sides["predicted"]:
+        print(f"predictions of at least {found.measurement.summary['threshold']:g}")
+    print_summary(found.measurement.summary, [side for side, present in found.sides.items() if present])
 
 
 def print_summary(summary: dict[str, Any], sides: list[str]) -> None:
@@ -71,6 +92,7 @@ def print_summary(summary: dict[str, Any], sides: list[str]) -> None:
     console.print(_quantities(summary, sides))
     if len(sides) == 2:
         console.print(_errors(summary))
+    print("sizes by the rule of: " + ", ".join(f"{name} {rule}" for name, rule in summary["size_rule"].items()))
     for key, lost in (
         ("without_nm_per_px", "micrographs without nm_per_px, left out of all but counts and circularity"),
         ("without_thickness_nm", "micrographs without thickness_nm, left out of volume density and hardening"),
@@ -95,7 +117,7 @@ def _quantities(summary: dict[str, Any], sides: list[str]) -> Any:
                 side,
                 _text(of["count"], "g"),
                 str(of["cut"]),
-                f"{_text(of['mean_size_nm'], '.1f')} ± {_text(of['std_size_nm'], '.1f')}",
+                _spread(of["mean_size_nm"], of["std_size_nm"]),
                 _text(of["mean_circularity"], ".3f"),
                 _text(of["areal_density_1e-4_per_nm2"], ".3g"),
                 _text(of["volume_density_1e21_per_m3"], ".3g"),
@@ -132,6 +154,10 @@ def _error(values: dict[str, Any], quantity: str) -> str:
     if pooled is None:
         return "–"
     return f"{_text(over['mean_absolute'], '.1f')} ± {_text(over['std_absolute'], '.1f')} ({pooled:+.1f})"
+
+
+def _spread(mean: float | None, deviation: float | None) -> str:
+    return _text(mean, ".1f") + ("" if deviation is None else f" ± {deviation:.1f}")
 
 
 def _text(value: float | None, form: str) -> str:

@@ -15,6 +15,10 @@ from tem_data.scoring.evaluation import EvaluationSettings
 from tem_data.scoring.matching import Rule
 
 Ignore = Annotated[str, typer.Option(help="Categories that count neither as found nor as missed.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Least confidence of predictions; by default what their file records, else 0.5.", min=0, max=1),
+]
 Classes = Annotated[
     str,
     typer.Option(help="Classes, each with its names in the files, as '100=100_1+100_2,111,bdot=bd'; else as they are."),
@@ -24,8 +28,12 @@ Classes = Annotated[
 @app.command()
 @options_of(EvaluationSettings)
 def score(
-    truth: Annotated[Path, typer.Argument(help="COCO ground truth.")],
-    predictions: Annotated[Path, typer.Argument(help="COCO results.")],
+    truth: Annotated[
+        Path, typer.Argument(help="COCO ground truth, or a dataset folder of whole micrographs with labels.")
+    ],
+    predictions: Annotated[
+        Path, typer.Argument(help="COCO results with TRUTH's ids, or the found.json of `predict`, by file names.")
+    ],
     settings: EvaluationSettings,
     ignore: Ignore = "ambiguous",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -39,13 +47,16 @@ def score(
         return
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
     _print_scores(result)
     spans = [f"{name} [{low:.3f}, {high:.3f}]" for name, (low, high) in result.intervals.items() if "." not in name]
     if spans:
         print(f"95 % intervals at *, bootstrap over images: {', '.join(spans)}")
     ap = result.average_precision
     if ap.ap is not None:
-        print(f"COCO {settings.match} AP {ap.ap:.3f}, AP50 {ap.ap50:.3f}, AP75 {ap.ap75:.3f} (no threshold)")
+        counted = f"predictions from {result.cut.threshold:.4g} on"
+        print(f"COCO {settings.match} AP {ap.ap:.3f}, AP50 {ap.ap50:.3f}, AP75 {ap.ap75:.3f} ({counted})")
 
 
 @app.command()
@@ -57,13 +68,14 @@ def agree(
     b: Annotated[
         Path,
         typer.Argument(
-            help="Other labels of the same images: a second person's, or a model's COCO results with A's ids."
+            help="Other labels of the same images: a second person's, or a model's, as COCO results with A's ids or "
+            "the found.json of `predict`."
         ),
     ],
     settings: Rule,
     classes: Classes = "",
     ignore: Ignore = "ambiguous",
-    threshold: Annotated[float, typer.Option(help="Least confidence of a model's results.", min=0, max=1)] = 0.5,
+    threshold: Threshold = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two sets of labels of the same images, as between two people: the ceiling of any model's score."""
@@ -72,14 +84,20 @@ def agree(
 
     sets = []
     for path in (a, b):
-        micrographs, found_wrong = read_labelled(path, class_names(classes) or None, names(ignore), a, threshold)
-        if found_wrong.rows:
-            print(f"{path}:\n{found_wrong.summary()}", file=sys.stderr)
-        sets.append(micrographs)
+        held = read_labelled(path, class_names(classes) or None, names(ignore), a, threshold)
+        if held.quarantine.rows:
+            print(f"{path}:\n{held.quarantine.summary()}", file=sys.stderr)
+        if held.cut:
+            said = held.cut.warning(held.threshold) or f"predictions of at least {held.threshold:g}"
+            print(f"{path}: {said}", file=sys.stderr)
+        sets.append(held.micrographs)
     result = agreement_of(sets[0], sets[1], settings)
     for path, only in ((a, result.only_in_a), (b, result.only_in_b)):
         if only:
             print(f"warning: {len(only)} images only in {path}, left out, as {only[0]}", file=sys.stderr)
+    if alone := result.one_sided:
+        count = f"{len(alone)} images, as {alone[0]}, have labels in one set only"
+        print(f"warning: {count}; they count as free of defects in the other", file=sys.stderr)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
         return
@@ -128,5 +146,5 @@ def _print_scores(result: Any) -> None:
         cells = [f"{v:.3f}" for v in values] + [
             f"{s.f1_by_class[n]:.3f}" if n in s.f1_by_class else "absent" for n in names
         ]
-        table.add_row(f"{s.threshold:g}{' *' if s is result.best else ''}", *cells)
+        table.add_row(f"{s.threshold:.4g}{' *' if s is result.best else ''}", *cells)
     Console(width=max(100, 12 * (6 + len(names)))).print(table)

@@ -34,7 +34,8 @@ def read_coco(path: str | os.PathLike, quarantine: Quarantine) -> list[LabelTabl
         lost = file.lost[key] + len(boxes)
         # labels of no listed image may be of any image that has none
         lost += 0 if labels else file.lost[NOWHERE]
-        tables.append(LabelTable(image.file_name, tuple(labels), image.shape, lost))
+        by, proposed = file.proposed_by, image.proposed
+        tables.append(LabelTable(image.file_name, tuple(labels), image.shape, lost, proposed_by=by, proposed=proposed))
     return tables
 
 
@@ -44,7 +45,7 @@ def _only_box(instance: Instance) -> bool:
 
 def _label(instance: Instance) -> Label:
     outline = instance.outline if instance.outline != Polygons(()) else None
-    return Label(instance.item, instance.category, outline, instance.area, instance.crowd)
+    return Label(instance.item, instance.category, outline, instance.area, instance.crowd, instance.proposal)
 
 
 def counted_categories(file: CocoFile, ignore: Sequence[str], path: str | os.PathLike) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The one reader of COCO instances and results (cocodataset.org/#format-data): JSON, its structure, typed records.
+"""The one reader of COCO instances (cocodataset.org/#format-data): JSON, its structure, typed records.
 
 Ids are the same where their text is, numbers may be written 1.0, `iscrowd` as
 true. What a record holds is checked; the rest goes to `Faults`.
@@ -17,6 +17,7 @@ from tem_data.coco.faults import Fault, Faults, confidence, crowd, identity, pat
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json
 from tem_data.core.rle import IN_FRACTIONS, MOST_PX, checked_polygons, in_fractions, numbers, to_rle, whole
+from tem_data.formats.marks import KEY
 from tem_data.importing.labels import Polygons, RunLengths
 from tem_data.importing.tables import number
 
@@ -26,11 +27,15 @@ RESULTS = "a list of results [{image_id, category_id, segmentation, score}, ...]
 
 
 class Image(NamedTuple):
-    """`given_id` as the file writes it; `file_name` "" and `shape` (height, width) None where it states none."""
+    """`given_id` as the file writes it; `file_name` "" and `shape` (height, width) None where it states none.
+
+    `proposed` is how many labels a model proposed for it.
+    """
 
     given_id: Any
     file_name: str
     shape: tuple[int, int] | None
+    proposed: int = 0
 
 
 class Category(NamedTuple):
@@ -39,7 +44,10 @@ class Category(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """A label or a result. `item` says where it stands, `category` is its name, `box` x, y, width, height in px."""
+    """A label or a result. `item` says where it stands, `category` is its name, `box` x, y, width, height in px.
+
+    `proposal` is the fingerprint of one that we wrote.
+    """
 
     item: str
     category: str
@@ -48,18 +56,20 @@ class Instance(NamedTuple):
     area: float | None = None
     crowd: bool = False
     score: float = 1.0
+    proposal: str = ""
 
 
 class CocoFile(NamedTuple):
     """Images and categories by the text of their ids; of each image its instances, and how many cannot be read.
 
-    `lost` counts labels of images that are not listed at `NOWHERE`.
+    `lost` counts labels of images that are not listed at `NOWHERE`; `proposed_by` is the model that proposed them.
     """
 
     images: dict[str, Image]
     categories: dict[str, Category]
     instances: Mapping[str, list[Instance]]
     lost: dict[str, int]
+    proposed_by: str = ""
 
 
 def read_truth(
@@ -77,6 +87,19 @@ def read_truth(
     and where no image can be used.
     """
     content = read_content(faults.path, dict, TRUTH)
+    return file_of(content, faults, file_names, sizes, masks, annotated)
+
+
+def file_of(
+    content: Mapping[str, Any],
+    faults: Faults,
+    file_names: bool = False,
+    sizes: bool = False,
+    masks: bool = True,
+    annotated: bool = True,
+    scores: bool = False,
+) -> CocoFile:
+    """Parsed JSON as `read_truth` takes it; with `scores` every annotation has one, as predictions have."""
     for part in ("images", "categories", *(["annotations"] if annotated else ())):
         if not isinstance(content.get(part), list):
             raise TemDataError(f"{faults.path}: expected a list `{part}`, as {TRUTH} has it; export COCO instances")
@@ -84,21 +107,30 @@ def read_truth(
     if content["images"] and not images:
         raise TemDataError(faults.first)
     categories = _categories(content["categories"], faults)
-    file = CocoFile(images, categories, {key: [] for key in images}, Counter())
+    model = ours(content.get("info")).get("model")
+    by = model if isinstance(model, str) else ""
+    file = CocoFile(images, categories, {key: [] for key in images}, Counter(), by)
     entries = content["annotations"] if annotated else []
+    if not scores and (scored := sum(isinstance(entry, dict) and "score" in entry for entry in entries)):
+        faults.warnings["annotations that have a score, as predictions have, taken as labels"] = scored
     known = f"the {len(images)} usable entries of `images`, whose ids are {_ids(images)}"
-    return _read_instances(entries, file, faults, masks, known, False)
+    return _read_instances(entries, file, faults, masks, known, scores)
 
 
-def read_found(truth: CocoFile, faults: Faults, masks: bool = True) -> CocoFile:
-    """COCO results on the images and with the categories of `truth`; raises TemDataError where they are no list."""
-    results = read_content(faults.path, list, RESULTS)
+def ours(holder: Any) -> Mapping[str, Any]:
+    """What we wrote into `info` or the entry of an image."""
+    held = holder.get(KEY) if isinstance(holder, dict) else None
+    return held if isinstance(held, dict) else {}
+
+
+def instances_of(entries: list, truth: CocoFile, faults: Faults, masks: bool = True) -> CocoFile:
+    """A list of results with the ids of the images and categories of `truth`."""
     file = truth._replace(instances={key: [] for key in truth.images}, lost=Counter())
     images = (
         f"the {len(truth.images)} of the ground truth, whose ids are {_ids(truth.images)}; write these as `image_id`, "
         "and score each set of images against its own ground truth"
     )
-    return _read_instances(results, file, faults, masks, images, True)
+    return _read_instances(entries, file, faults, masks, images, True)
 
 
 def _ids(entries: Mapping[str, Image] | Mapping[str, Category]) -> str:
@@ -142,12 +174,13 @@ def _images(entries: list, faults: Faults, file_names: bool, sizes: bool) -> dic
         item, name = f"images[{place}]", ""
         try:
             key = identity(_object(entry).get("id"), "id")
-            name = _file_name(entry) if file_names else ""
+            name = _file_name(entry) if file_names else _name_if_any(entry)
             if key in images:
                 raise Fault("duplicate id", f"image id {key} is there twice; give each image its own id")
-            if name and name in names:
+            if file_names and name in names:
                 raise Fault("duplicate id", f"file name {name!r} is there twice; name each image once")
-            images[key] = Image(entry["id"], name, _size(entry, key, item, name, faults, sizes))
+            proposed = whole(ours(entry).get("labels")) or 0
+            images[key] = Image(entry["id"], name, _size(entry, key, item, name, faults, sizes), proposed)
             names.add(name)
         except Fault as fault:
             faults.found(fault, item, name)
@@ -165,6 +198,13 @@ def _file_name(entry: Mapping[str, Any]) -> str:
         raise Fault("bad entry", "has no file_name; add it")
     # of Windows, whose paths some labelling tools write
     return path_of(text(entry["file_name"], "file_name")).replace("\\", "/")
+
+
+def _name_if_any(entry: Mapping[str, Any]) -> str:
+    try:
+        return _file_name(entry)
+    except Fault:
+        return ""
 
 
 def _size(
@@ -253,7 +293,8 @@ def _instance(
     if box is not None and outline is None and in_fractions(box):
         raise Fault("bad entry", f"`bbox` {shown(box)}: {IN_FRACTIONS}")
     area = None if entry.get("area") is None else number(entry["area"])
-    return Instance(item, category, outline, box, area, is_crowd, score)
+    mark = entry.get(KEY)
+    return Instance(item, category, outline, box, area, is_crowd, score, mark if isinstance(mark, str) else "")
 
 
 def _category(given: Any, categories: dict[str, Category]) -> str:

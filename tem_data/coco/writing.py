@@ -1,10 +1,9 @@
-"""COCO files of our own: ground truth, and results with the ids of any ground truth."""
+"""COCO files of our own: ground truth, and results with its ids."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json
@@ -34,29 +33,17 @@ def coco_truth(micrographs: Sequence[Micrograph], classes: Classes, file_names: 
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-class Ids(NamedTuple):
-    """The ids that a ground truth gives to images, in their order, and to classes; how many other images it has."""
-
-    images: list[Any]
-    categories: dict[str, Any]
-    others: int
-
-
-def coco_results(
-    found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes, ids: Ids | None = None
-) -> list[dict]:
-    """Plain COCO results of the defects found on each of `micrographs`, with `ids`, or those of `coco_truth`."""
-    results = []
-    for place, (defects, micrograph) in enumerate(zip(found, micrographs, strict=True)):
-        for defect in defects:
-            result = _instance(defect, place + 1, micrograph, classes) | {"score": defect.score}
-            own = ids and {"image_id": ids.images[place], "category_id": ids.categories[defect.category]}
-            results.append(result | (own or {}))
-    return results
+def coco_results(found: Sequence[Sequence[Defect]], micrographs: Sequence[Micrograph], classes: Classes) -> list[dict]:
+    """Plain COCO results of the defects found on each of `micrographs`, with the ids of `coco_truth`."""
+    return [
+        _instance(defect, image_id, micrograph, classes) | {"score": defect.score}
+        for image_id, (defects, micrograph) in enumerate(zip(found, micrographs, strict=True), 1)
+        for defect in defects
+    ]
 
 
 def read_results(path: str | os.PathLike, classes: Sequence[str], count: int) -> list[list[Defect]]:
-    """The defects of `coco_results` that was given no ids, on each of its `count` micrographs.
+    """The defects of `coco_results` on each of its `count` micrographs.
 
     Raises TemDataError for an id that is none of theirs, as where the classes or patches changed since.
     """

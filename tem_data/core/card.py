@@ -28,6 +28,7 @@ COLUMNS = {
     "checkpoint": "the model that generated the picture, empty for none",
     "guidance_scale": "how strongly the model was told the mask, null where there was no model",
     "num_inference_steps": "steps of the model, null where there was no model",
+    "labelled_by": "who drew the objects: a person, or a model whose proposals one reviewed; empty where unknown",
 }
 
 WHOLE = """\

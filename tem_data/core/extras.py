@@ -8,6 +8,8 @@ from tem_data.core.errors import TemDataError
 
 # By folder of tem_data, as pyproject.toml lists what they import.
 EXTRAS = {
+    "analysis": "detection",
+    "app": "app",
     "cards": "pipeline",
     "detection": "detection",
     "diffusion": "diffusion",
@@ -16,6 +18,7 @@ EXTRAS = {
     "judges": "diffusion,detection",
     "painting": "diffusion,detection",
     "training": "diffusion",
+    "trust": "detection",
 }
 
 

@@ -44,9 +44,14 @@ class Defect:
 
     def rle(self, height: int, width: int) -> dict:
         """COCO run-length code on the whole image; `counts` is a str."""
-        full = np.zeros((height, width), np.uint8, order="F")
-        paste(full, self, 1)
-        code = rle_ops.encode(full)
+        # the columns beside the box are counted, not drawn: images may be large
+        strip = np.zeros((self.mask.shape[1], height), bool)
+        strip[:, self.y : self.y + self.mask.shape[0]] = self.mask.T
+        values = np.pad(strip.ravel(), 1)
+        changes = np.flatnonzero(values[1:] != values[:-1]) + self.x * height
+        runs = np.diff(changes, prepend=0, append=height * width)
+        runs = runs if runs[-1] else runs[:-1]
+        code = rle_ops.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
         return {"size": [height, width], "counts": code["counts"].decode("ascii")}
 
 
@@ -58,7 +63,8 @@ class Micrograph:
     `nm_per_px` and `thickness_nm` are None where they are not known. `x`, `y`
     and `symmetry` say which window of which micrograph a patch is; `seed`,
     `checkpoint`, `guidance_scale` and `num_inference_steps` say how a drawn mask
-    or a generated patch can be made again.
+    or a generated patch can be made again. `labelled_by` says who drew the defects,
+    a person or a model that one reviewed; "" where it is not known.
     """
 
     micrograph_id: str
@@ -77,6 +83,7 @@ class Micrograph:
     checkpoint: str = ""
     guidance_scale: float | None = None
     num_inference_steps: int | None = None
+    labelled_by: str = ""
 
     @property
     def pixels(self) -> np.ndarray:

@@ -79,6 +79,7 @@ def features(classes: Classes):
             "checkpoint": Value("string"),
             "guidance_scale": Value("float32"),
             "num_inference_steps": Value("int32"),
+            "labelled_by": Value("string"),
         }
     )
 
@@ -112,7 +113,7 @@ def to_row(micrograph: Micrograph, classes: Classes) -> dict:
             name: getattr(micrograph, name)
             for name in (
                 "micrograph_id scene specimen nm_per_px thickness_nm origin x y symmetry seed checkpoint "
-                "guidance_scale num_inference_steps".split()
+                "guidance_scale num_inference_steps labelled_by".split()
             )
         },
     }

@@ -11,7 +11,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from roifile import ROI_OPTIONS, ImagejRoi
 from tem_data.coco.faults import Fault
 from tem_data.core.errors import TemDataError
 from tem_data.formats.imagej_shapes import outline_of
+from tem_data.formats.marks import Mark, mark_in
 from tem_data.formats.reading import label_table
 from tem_data.importing.labels import Label, LabelTable
 from tem_data.importing.quarantine import Quarantine
@@ -36,6 +37,9 @@ GENERIC = re.compile(
 HEXADECIMAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 DAMAGED = (ValueError, TypeError, IndexError, KeyError, OverflowError, AssertionError, struct.error)
 UNZIPPED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+
+
+WRITTEN = re.compile(r"\d{4,}-(.+)")  # as `write_rois` names a region of a class
 
 
 class _Named(NamedTuple):
@@ -59,19 +63,22 @@ def read_rois(
     `0001-loop`) or which is its group, as `group 2`, or its colour, as
     `#ff0000`; else any other word in its name, else the only one of `classes`,
     else its group or colour. " (ignored)" at the end of a name marks what is
-    not to count. Of regions on slices of a stack those on the slice `plane` count, and those on none. What cannot be
-    read goes to the quarantine. Raises TemDataError where there is no file.
+    not to count. A region that `write_rois` wrote has the class of its name, also
+    where this is a number, or of its group, where that was changed and the name was
+    not; so has a new one of such a group. Of regions on slices of a stack those on
+    the slice `plane` count, and those on none. What cannot be read goes to the
+    quarantine. Raises TemDataError where there is no file.
     """
-    tables = []
+    decoded: list[tuple[str, list[_Region]]] = []
     for source in _sources(Path(path)):
         stem = _without_affix(source.name if source.is_dir() else source.stem)
         try:
-            regions = list(_regions(source))
+            decoded.append((stem, [_decoded(region) for region in _regions(source)]))
         except (Fault, *UNZIPPED) as error:
             quarantine.add(stem, source.name, "unreadable table", "set aside", str(error))
-            continue
-        tables.append(_table(stem, regions, (classes, ignored), plane, quarantine))
-    return tables
+    marks = [region.mark for _, regions in decoded for region in regions if region.mark]
+    groups = {mark.group: mark.category for mark in marks if mark.group}
+    return [_table(stem, regions, _Classes(classes, ignored, groups), plane, quarantine) for stem, regions in decoded]
 
 
 def _without_affix(name: str) -> str:
@@ -117,17 +124,33 @@ def _regions(source: Path) -> Iterator[_Named]:
             yield _Named(Path(entry.filename).stem, archive.read(entry))
 
 
+class _Region(NamedTuple):
+    """What a file holds for a region, or why it is none; `name` is that of the region, else of its file."""
+
+    name: str
+    roi: ImagejRoi | Fault
+    mark: Mark | None
+
+
+class _Classes(NamedTuple):
+    """The names of classes and of what is ignored, and the classes of the groups that `write_rois` gave."""
+
+    names: Sequence[str]
+    ignored: Sequence[str]
+    groups: Mapping[int, str]
+
+
 def _table(
-    stem: str, regions: Sequence[_Named], classes: tuple[Sequence[str], ...], plane: int | None, quarantine: Quarantine
+    stem: str, regions: Sequence[_Region], classes: _Classes, plane: int | None, quarantine: Quarantine
 ) -> LabelTable:
-    decoded = [_decoded(region) for region in regions]
-    written = not classes[0] and _as_written(decoded)
-    slices = sorted({_slice(roi) for roi in decoded if isinstance(roi, ImagejRoi)})
+    written = not classes.names and not classes.groups and _as_written([region.roi for region in regions])
+    slices = sorted({_slice(region.roi) for region in regions if isinstance(region.roi, ImagejRoi)})
     if plane is None and len([place for place in slices if place > 0]) > 1:
         detail = f"regions on the slices {', '.join(map(str, slices))} of a stack, all drawn on one image"
         quarantine.add(stem, "", "several planes", "kept", detail)
 
-    def label(item: str, roi: ImagejRoi | Fault) -> Label:
+    def label(item: str, region: _Region) -> Label:
+        roi, mark = region.roi, region.mark
         if isinstance(roi, Fault):
             raise roi
         if plane is not None and _slice(roi) not in (0, plane):
@@ -137,16 +160,32 @@ def _table(
             detail = "a spline; its points are joined by straight lines"
             quarantine.add(stem, item, "bad shape", "kept", detail)
         name = roi.name.removesuffix(IGNORED)
-        category = name.partition("-")[2] if written else class_of(roi, name, stem, *classes)
-        return Label(item, category, outline, ignore=name != roi.name)
+        category = name.partition("-")[2] if written else _category(roi, mark, name, stem, classes)
+        return Label(item, category, outline, ignore=name != roi.name, proposal=mark.fingerprint if mark else "")
 
-    def items() -> Iterator[tuple[str, ImagejRoi | Fault]]:
-        for region, roi in zip(regions, decoded, strict=True):
-            name = region.name if isinstance(roi, Fault) else roi.name
-            place = "" if isinstance(roi, Fault) or len(slices) < 2 else f" (slice {_slice(roi)})"
-            yield f"roi {name}{place}", roi
+    def items() -> Iterator[tuple[str, _Region]]:
+        for region in regions:
+            place = "" if isinstance(region.roi, Fault) or len(slices) < 2 else f" (slice {_slice(region.roi)})"
+            yield f"roi {region.name}{place}", region
 
-    return label_table(stem, items(), label, quarantine)
+    table = label_table(stem, items(), label, quarantine)
+    mark = next((region.mark for region in regions if region.mark and region.mark.proposed_by), None)
+    return table._replace(proposed_by=mark.proposed_by, proposed=mark.total) if mark else table
+
+
+def _category(roi: ImagejRoi, mark: Mark | None, name: str, stem: str, classes: _Classes) -> str:
+    """The class of a region that `write_rois` wrote, or of another one beside such, as `read_rois` says."""
+    known = (*classes.groups.values(), *classes.names, *classes.ignored)
+    found = WRITTEN.fullmatch(name)
+    named = found[1] if found else ""
+    of_group = classes.groups.get(roi.group, "")
+    regrouped = of_group if mark and roi.group != mark.group else ""
+    if named in known and (mark or not PLACES.fullmatch(name)):
+        return regrouped or named if mark and named == mark.category else named
+    read = class_of(roi, name, stem, classes.names, classes.ignored)
+    if read not in ("", f"group {roi.group}", roi.hexcolor(roi.stroke_color)):
+        return read
+    return (regrouped or named or name) if mark else (of_group or read)
 
 
 def _as_written(regions: Sequence[ImagejRoi | Fault]) -> bool:
@@ -156,13 +195,13 @@ def _as_written(regions: Sequence[ImagejRoi | Fault]) -> bool:
     return len(names) == len(regions) and numbered and not all(map(PLACES.fullmatch, names))
 
 
-def _decoded(region: _Named) -> ImagejRoi | Fault:
+def _decoded(region: _Named) -> _Region:
     try:
         roi = ImagejRoi.frombytes(region.content)
         roi.name = roi.name.encode("utf-8", "replace").decode() or region.name
-        return roi
+        return _Region(roi.name, roi, mark_in(roi.props))
     except DAMAGED as error:
-        return Fault("bad shape", f"not a region of ImageJ ({error})")
+        return _Region(region.name, Fault("bad shape", f"not a region of ImageJ ({error})"), None)
 
 
 def _slice(roi: ImagejRoi) -> int:

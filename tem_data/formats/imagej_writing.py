@@ -12,20 +12,22 @@ from roifile import ROI_TYPE, ImagejRoi
 from tem_data.core.files import atomic_write
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.core.schema import Classes
+from tem_data.figures.style import COLOURS
 from tem_data.formats.drawing import traced
 from tem_data.formats.imagej import IGNORED
+from tem_data.formats.marks import Mark, fingerprint
 
-COLOURS = ("ffff00", "00ffff", "ff00ff", "00ff00", "ff8000", "ff0000", "4080ff", "ffffff")
 VERSION = 227  # of ImageJ 1.52; a later one opens it too
 LARGEST_GROUP = 255
 SAME_DATE = (1980, 1, 1, 0, 0, 0)  # so that the same labels give the same bytes
 
 
-def write_rois(micrograph: Micrograph, path: str | os.PathLike, classes: Classes) -> None:
+def write_rois(micrograph: Micrograph, path: str | os.PathLike, classes: Classes, proposed_by: str = "") -> None:
     """The defects of a micrograph as a RoiSet `path` (.zip): regions along pixel edges, named `0001-CLASS`.
 
     The group of a region is the number of its class, from 1, and each class has
-    a colour. " (ignored)" marks a defect to be ignored of a class that counts.
+    a colour. " (ignored)" marks a defect to be ignored of a class that counts. The properties of a region say what it
+    was, and which model proposed it.
     """
     with atomic_write(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, defect in enumerate(micrograph.defects, 1):
@@ -34,7 +36,9 @@ def write_rois(micrograph: Micrograph, path: str | os.PathLike, classes: Classes
             roi.name = f"{number:04d}-{defect.category}{IGNORED if ignored else ''}"
             place = classes.labels.index(defect.category)
             roi.group = place + 1 if place < LARGEST_GROUP else 0
-            roi.stroke_color = bytes.fromhex("ff" + COLOURS[place % len(COLOURS)])
+            written = fingerprint(defect, defect.category, ignored)
+            roi.props = Mark(written, len(micrograph.defects), roi.group, defect.category, proposed_by).line()
+            roi.stroke_color = bytes.fromhex("ff" + COLOURS[place % len(COLOURS)].removeprefix("#"))
             entry = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", roi.name)
             archive.writestr(zipfile.ZipInfo(f"{entry}.roi", SAME_DATE), roi.tobytes(), zipfile.ZIP_DEFLATED)
 

@@ -23,7 +23,7 @@ from tem_data.coco.faults import Fault, shown
 from tem_data.core.files import read_json, write_json
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.core.rle import whole
-from tem_data.formats import drawing
+from tem_data.formats import drawing, marks
 from tem_data.formats.reading import (
     a_list,
     an_object,
@@ -74,12 +74,27 @@ def _table(path: Path, quarantine: Quarantine) -> LabelTable:
         shape = an_object(entry, "a shape")
         groups[item] = _group(shape.get("group_id"))
         outline = _outline(shape)
-        return Label(item, class_name(shape.get("label")), outline, ignore=_ignored(shape))
+        proposal = shape.get(marks.KEY)
+        return Label(
+            item,
+            class_name(shape.get("label")),
+            outline,
+            ignore=_ignored(shape),
+            proposal=proposal if isinstance(proposal, str) else "",
+        )
 
     size = _labelled_size(content)
     table = label_table(name, numbered("shape", content["shapes"]), label, quarantine, size)
     _say_one_group(name, table.labels, groups, quarantine)
-    return table._replace(labels=_joined(table.labels, groups))
+    return table._replace(labels=_joined(table.labels, groups), **_proposed(content))
+
+
+def _proposed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Which model proposed how many labels, as `write_labelme` writes it."""
+    about = content.get(marks.KEY)
+    about = about if isinstance(about, dict) else {}
+    by, count = about.get("proposed_by"), whole(about.get("labels"))
+    return {"proposed_by": by if isinstance(by, str) else "", "proposed": count or 0}
 
 
 def _labelled_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -174,36 +189,45 @@ def _pixels(code: Any, corners: Sequence[Sequence[float]]) -> Pixels:
 
 
 def write_labelme(
-    micrograph: Micrograph, path: str | os.PathLike, image_name: str, ignored: Collection[str] = ()
+    micrograph: Micrograph,
+    path: str | os.PathLike,
+    image_name: str,
+    ignored: Collection[str] = (),
+    proposed_by: str = "",
 ) -> None:
     """The defects of a micrograph for LabelMe, to the pixel; `image_name` is the image as seen from the file's folder.
 
     A defect in one part without holes is a polygon along pixel edges, any other
-    a mask. One to be ignored has the flag `ignore`, unless its class is one of `ignored`.
+    a mask. One to be ignored has the flag `ignore`, unless its class is one of `ignored`. Labels that a model
+    proposed, `proposed_by`, say what they were, so that `import` counts what was corrected.
     """
     content: dict[str, Any] = {
         "version": VERSION,
         "flags": {},
-        "shapes": [_shape(defect, ignored) for defect in micrograph.defects],
+        "shapes": [_shape(defect, ignored, bool(proposed_by)) for defect in micrograph.defects],
         "imagePath": image_name,
         "imageData": None,
         "imageHeight": micrograph.shape[0],
         "imageWidth": micrograph.shape[1],
     }
+    if proposed_by:
+        content[marks.KEY] = {"proposed_by": proposed_by, "labels": len(micrograph.defects)}
     write_json(path, content)
 
 
-def _shape(defect: Defect, ignored: Collection[str]) -> dict[str, Any]:
+def _shape(defect: Defect, ignored: Collection[str], proposed: bool) -> dict[str, Any]:
     rings = drawing.traced(defect.mask, defect.x, defect.y)
     x, y, width, height = defect.bbox
     simple = len(rings) == 1
-    return {
+    ignore = defect.ignore and defect.category not in ignored
+    mark = {marks.KEY: marks.fingerprint(defect, defect.category, ignore)} if proposed else {}
+    return mark | {
         "label": defect.category,
         "points": rings[0].tolist() if simple else [[x, y], [x + width - 1, y + height - 1]],
         "group_id": None,
         "description": "",
         "shape_type": "polygon" if simple else "mask",
-        "flags": {"ignore": True} if defect.ignore and defect.category not in ignored else {},
+        "flags": {"ignore": True} if ignore else {},
         "mask": None if simple else _png(defect.mask),
     }
 

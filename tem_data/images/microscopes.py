@@ -46,7 +46,7 @@ def microscope_source(path: str | os.PathLike) -> Iterator[Source]:
         part = int(np.searchsorted(firsts, index, side="right")) - 1
         return stacks[part][index - firsts[part]]
 
-    yield Source(int(firsts[-1]), plane, lambda: signal_pixel_size(signals[0]))
+    yield Source(int(firsts[-1]), plane, stacks[0].shape[1:3], lambda: signal_pixel_size(signals[0]))
 
 
 def read_signals(path: str | os.PathLike) -> list[Signal]:

@@ -27,13 +27,14 @@ def pillow_source(path: str | os.PathLike) -> Iterator[Source]:
         orientation = picture.getexif().get(ORIENTATION, 1)
         if picture.format == "PNG" and raw.endswith(";16B") and picture.mode in ("RGB", "RGBA", "LA") and count == 1:
             picture.load()  # refuses what is damaged
-            yield Source(1, lambda index: _deep_png(path), orientation=orientation)
+            yield Source(1, lambda index: _deep_png(path), picture.size[::-1], orientation=orientation)
             return
         bits = PACKED.get(raw, 0)
         picture.seek(0)
         palette = _palette(picture)
         plane = _frames(picture, bits, palette is not None)
-        yield Source(count, plane, bits=bits, palette=palette, orientation=orientation, lossy=lossy)
+        shape = picture.size[::-1]
+        yield Source(count, plane, shape, bits=bits, palette=palette, orientation=orientation, lossy=lossy)
 
 
 @contextmanager
@@ -108,6 +109,5 @@ def _tiff(picture: Image.Image) -> Source:
         values = frames(index)
         return ~values if undo else values
 
-    return Source(
-        count, plane, inverted=inverted, palette=palette, lossy="jpeg" in str(picture.info.get("compression"))
-    )
+    lossy = "jpeg" in str(picture.info.get("compression"))
+    return Source(count, plane, picture.size[::-1], inverted=inverted, palette=palette, lossy=lossy)

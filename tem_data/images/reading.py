@@ -33,6 +33,14 @@ class Picture(NamedTuple):
     planes: int  # of the file
 
 
+class Layout(NamedTuple):
+    """What is known of a file before its pixels are decoded; `shape` is the height and width of the first plane."""
+
+    planes: int
+    shape: tuple[int, int]
+    nm_per_px: float | None
+
+
 class Stored(NamedTuple):
     """A mask as it is stored."""
 
@@ -54,6 +62,16 @@ def read_image(path: str | os.PathLike, frame: Frame = None) -> Picture:
     if isinstance(frame, bool) or not (frame is None or frame in ("mean", "max") or isinstance(frame, int)):
         raise ValueError(f"frame {frame!r}: expected a number from 1, mean or max")
     return _read(path, lambda source: _picture(source, frame))
+
+
+def layout(path: str | os.PathLike) -> Layout:
+    """How many planes a file has, how large, and their pixel size. Raises as `read_image` does."""
+
+    def of(source: Source) -> Layout:
+        shape = source.shape[::-1] if source.orientation > 4 else source.shape
+        return Layout(source.planes, shape, source.size()[0])
+
+    return _read(path, of)
 
 
 def orientation(path: str | os.PathLike) -> int:

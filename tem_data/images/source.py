@@ -33,6 +33,7 @@ class SeveralPlanes(Refused):
 class Source(NamedTuple):
     """An open file. `plane(i)` gives plane i from 0, `(height, width)` or `(height, width, samples)`, as stored.
 
+    `shape` is the height and width of the first one, known without its pixels where the format allows that.
     Two samples are grey and alpha, three or four a colour and alpha. `inverted`: the least value is white. `bits`
     are those used of an unsigned integer, 0 for all. `palette` has a row of 8-bit RGB for each value. `orientation`
     is numbered as in TIFF. `lossy`: compressed as JPEG.
@@ -40,6 +41,7 @@ class Source(NamedTuple):
 
     planes: int
     plane: Callable[[int], np.ndarray]
+    shape: tuple[int, int]
     size: Callable[[], Size] = lambda: (None, "")
     inverted: bool = False
     bits: int = 0

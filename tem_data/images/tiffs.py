@@ -34,6 +34,7 @@ def tiff_source(path: str | os.PathLike) -> Iterator[Source]:
         yield Source(
             sum(part.count for part in parts),
             lambda index: _plane(parts, index),
+            (page.imagelength, page.imagewidth),
             lambda: tiff_pixel_size(tif, path),
             inverted=page.photometric == MINISWHITE,
             bits=page.bitspersample if page.bitspersample not in (8, 16, 32, 64) else 0,

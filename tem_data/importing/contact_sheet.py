@@ -74,6 +74,8 @@ def _card(
     size = f"{width} × {height} px"
     if micrograph.nm_per_px is not None:
         size += f", {micrograph.nm_per_px:.4g} nm per px, {width * micrograph.nm_per_px:.4g} nm wide"
+    if micrograph.labelled_by:
+        size += f", labelled by {micrograph.labelled_by}"
     return {
         "name": file_name,
         "picture": _picture(micrograph, classes),

@@ -211,19 +211,24 @@ Outline = Ellipse | Polygons | RunLengths | Pixels | Rings | Several
 
 
 class Label(NamedTuple):
-    """One label as it stands in a file; `item` says where; `name` is its class there; None: no shape was given."""
+    """One label as it stands in a file; `item` says where; `name` is its class there; None: no shape was given.
+
+    `proposal` is the fingerprint that it was written with, "" of one that we did not write.
+    """
 
     item: str
     name: str
     outline: Outline | None
     area: float | None = None
     ignore: bool = False
+    proposal: str = ""
 
 
 class LabelTable(NamedTuple):
     """The labels of one image, and how many were `lost` in reading; `shape` `(height, width)` where it is stated.
 
-    `measured` ellipses may be in px or in the unit of their image.
+    `measured` ellipses may be in px or in the unit of their image. `proposed_by` is the model that proposed labels,
+    `proposed` how many.
     """
 
     file_name: str
@@ -231,3 +236,5 @@ class LabelTable(NamedTuple):
     shape: tuple[int, int] | None = None
     lost: int = 0
     measured: bool = False
+    proposed_by: str = ""
+    proposed: int = 0

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from tem_data.coco.faults import Faults
 from tem_data.coco.labels import micrographs_of
-from tem_data.coco.reading import TRUTH, read_content, read_found, read_truth
+from tem_data.coco.reading import TRUTH, CocoFile, read_content, read_truth
+from tem_data.coco.results import Cut, holds_found, read_found, read_whole
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Micrograph
 from tem_data.core.schema import Classes, read_dataset
@@ -22,18 +23,23 @@ from tem_data.importing.labelled_image import labelled_image
 from tem_data.importing.labels import LabelTable
 from tem_data.importing.matching import ImageFolder
 from tem_data.importing.quarantine import Quarantine
+from tem_data.importing.review import Review, review_of
 from tem_data.importing.settings import ImportSettings
 from tem_data.importing.sources import class_names, kind_of, read_labels
 from tem_data.importing.tables import Calibration, calibration_of, read_calibrations, row_of
 
 
 class Imported(NamedTuple):
-    """Micrographs, all that was found wrong, the classes that they have, and the file name of each by its id."""
+    """Micrographs, all that was found wrong, the classes that they have, and the file name of each by its id.
+
+    `reviews` say of those whose labels a model proposed what was done with these.
+    """
 
     micrographs: list[Micrograph]
     quarantine: Quarantine
     classes: Classes
     file_names: dict[str, str]
+    reviews: tuple[Review, ...] = ()
 
 
 def import_micrographs(settings: ImportSettings, progress: bool = True) -> Imported:
@@ -57,6 +63,7 @@ def import_micrographs(settings: ImportSettings, progress: bool = True) -> Impor
     stems = Counter(path.stem for _, path in found)
     micrographs: list[Micrograph] = []
     file_names: dict[str, str] = {}
+    reviews: list[Review] = []
     for table, path in tqdm(found, "import", disable=not progress):
         name = path.relative_to(folder.folder).as_posix()
         known = calibration_of(calibrations, table.file_name, name, images=names)
@@ -64,8 +71,11 @@ def import_micrographs(settings: ImportSettings, progress: bool = True) -> Impor
         if micrograph is not None:
             key = path.stem if stems[path.stem] == 1 else name.replace("/", "_")
             file_names[key] = name
-            micrographs.append(replace(micrograph, micrograph_id=key))
-    return Imported(micrographs, quarantine, settings.schema, file_names)
+            review = review_of(table)
+            reviews += [review] if review else []
+            by = settings.labelled_by or (review.labelled_by if review else "")
+            micrographs.append(replace(micrograph, micrograph_id=key, labelled_by=by))
+    return Imported(micrographs, quarantine, settings.schema, file_names, tuple(reviews))
 
 
 def _refuse_masks_as_images(settings: ImportSettings) -> None:
@@ -79,39 +89,58 @@ def _refuse_masks_as_images(settings: ImportSettings) -> None:
         )
 
 
+class Labelled(NamedTuple):
+    """Labelled micrographs without images, what was found wrong, and of predictions their cut and their threshold."""
+
+    micrographs: list[Micrograph]
+    quarantine: Quarantine
+    cut: Cut | None
+    threshold: float = 0.0
+
+
 def read_labelled(
     path: str | os.PathLike,
     classes: Mapping[str, Any] | None = None,
     ignored: Sequence[str] = ("ambiguous",),
     truth: str | os.PathLike | None = None,
-    threshold: float = 0.0,
-) -> tuple[list[Micrograph], Quarantine]:
+    threshold: float | None = 0.0,
+) -> Labelled:
     """The labels of a dataset folder, or of a COCO file without its images, and what was found wrong.
 
     For a COCO file `classes` maps each class to the names it has there (None:
     its categories as they are), `ignored` names labels that do not count; its
     images go by file name without extension, and its labels are taken as
-    `score_coco` takes them, also where a shape is there twice. COCO results (a
-    list) are those of at least `threshold` on the images of the COCO file `truth`. Raises
+    `score_coco` takes them, also where a shape is there twice. Predictions are
+    those of at least `threshold` (None: as `Cut.chosen`): of a whole COCO file on
+    its images, of a list of COCO results on those of the COCO file `truth`. Raises
     TemDataError where a file cannot be read or an image has no size.
     """
     quarantine = Quarantine()
     if Path(path).is_dir():
-        return [replace(m, image=None) for m in read_dataset(path)], quarantine
+        return Labelled([replace(m, image=None) for m in read_dataset(path)], quarantine, None)
     faults = Faults(path, quarantine)
-    if truth is not None and Path(truth).is_file() and isinstance(read_content(path, object, TRUTH), list):
-        # what is wrong with the truth is said where it is read itself
-        file = read_found(read_truth(Faults(truth, Quarantine()), file_names=True), faults)
-    else:
-        file = read_truth(faults, file_names=True)
+    file, cut = _labels_in(faults, truth)
     for image in file.images.values():
         if image.shape is None:
             raise TemDataError(f"{path}: image {image.file_name!r} has no `height` and `width`; add them, in px")
     if classes is None:
         classes = {c.name: c.name for c in file.categories.values() if c.name not in ignored}
     names = ImportSettings(classes=classes, ignored={name: [name] for name in ignored}).names
-    micrographs = micrographs_of(file, names.meaning, faults, threshold)
-    return [replace(m, micrograph_id=Path(m.micrograph_id).stem) for m in micrographs], quarantine
+    least = cut.chosen(threshold) if cut else 0.0
+    micrographs = micrographs_of(file, names.meaning, faults, least)
+    named = [replace(m, micrograph_id=Path(m.micrograph_id).stem) for m in micrographs]
+    return Labelled(named, quarantine, cut, least)
+
+
+def _labels_in(faults: Faults, truth: str | os.PathLike | None) -> tuple[CocoFile, Cut | None]:
+    content = read_content(faults.path, object, TRUTH)
+    if isinstance(content, list) and truth is not None and Path(truth).is_file():
+        # what is wrong with the truth is said where it is read itself
+        found = read_found(read_truth(Faults(truth, Quarantine()), file_names=True), faults)
+        return found.results, found.cut
+    if holds_found(content):
+        return read_whole(content, faults)
+    return read_truth(faults, file_names=True), None
 
 
 def _images_of(

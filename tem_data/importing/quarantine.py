@@ -24,6 +24,7 @@ REASONS = {
     "unclear unit": "a table of ellipses that may be in px or in the unit of its image",
     "calibrated table": "a table of ellipses in the unit of its image",
     "data bar": "a bar with magnification and scale below the micrograph",
+    "scale out of range": "so large at the scale that a detector was trained at that it cannot be searched",
     "no calibration": "nm per px known neither from the calibration table nor from the image's metadata",
     "labels of another image": "a table that does not fit its image",
     "bad shape": "a shape that is damaged, with NaN, of zero size, or too small for one px",

@@ -68,6 +68,10 @@ class ImportSettings:
     calibration: str | None = setting(
         None, "Table with file_name, nm_per_px and, if known, thickness_nm, specimen; null: the images' metadata."
     )
+    labelled_by: str | None = setting(
+        None,
+        "Who drew the labels; null: as the files say where a model proposed them, as `org/name@v1, reviewed`.",
+    )
     frame: Annotated[int, Ge(1)] | Literal["mean", "max"] | None = setting(
         None, "Which plane of stacks: a number from 1 on, mean or max; null: stacks are set aside."
     )

@@ -14,6 +14,7 @@ from tem_data.core.schema import Classes, write_micrographs
 from tem_data.importing.contact_sheet import write_contact_sheet
 from tem_data.importing.micrographs import Imported, import_micrographs
 from tem_data.importing.quarantine import Quarantine
+from tem_data.importing.review import summary, totals
 from tem_data.importing.settings import ImportSettings
 from tem_data.simulation.micrographs import simulate
 from tem_data.splits.scenes import SharedField, with_scenes
@@ -29,10 +30,12 @@ def import_dataset(
     Returns the counts of micrographs, scenes, defects and faults. Raises
     TemDataError where no micrograph is left, and as `import_micrographs` does.
     """
-    micrographs, found_wrong, classes, names = labelled_micrographs(settings)
+    micrographs, found_wrong, classes, names, reviews = labelled_micrographs(settings)
     found_wrong.write(quarantine)
     print(found_wrong.summary())
     _say_unknown(found_wrong, classes)
+    if reviews:
+        print(summary(reviews))
     if not micrographs:
         raise TemDataError(f"no micrograph is left; {quarantine} says why")
     micrographs, shared = with_scenes(micrographs, settings.min_overlap)
@@ -46,7 +49,7 @@ def import_dataset(
         "defects": count_by_class(micrographs),
         "ignored": sum(d.ignore for m in micrographs for d in m.defects),
         "quarantine": found_wrong.counts(),
-    }
+    } | ({"proposals": totals(reviews)} if reviews else {})
     ignored = f", {report['ignored']} of them ignored" if report["ignored"] else ""
     found = f"{report['micrographs']} micrographs in {report['scenes']} scenes, defects {report['defects']}{ignored}"
     print(f"{out}: {found}")

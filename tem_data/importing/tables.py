@@ -15,6 +15,7 @@ from tem_data.core.files import read_table
 from tem_data.images.units import NO_SIZE, is_plausible
 
 SIZES = ("nm_per_px", "thickness_nm")
+THICKNESS_NM = 1.0, 1e5  # of which electrons show anything
 ONE_COLUMN = {"file": "file_name", "filename": "file_name", "image": "file_name", "thickness": "thickness_nm"}
 GROUPED = re.compile(r"[1-9]\d{0,2}([.,])\d{3}")  # 1,234 is a thousand to some, and one and a bit to others
 
@@ -86,6 +87,8 @@ def _size(column: str, text: str, points: Collection[str]) -> float | None:
         raise ValueError(f"{column}: expected a positive number or nothing, not {text!r}")
     if column == "nm_per_px" and not is_plausible(value):
         raise ValueError(f"{column}: {text} nm per px is {NO_SIZE}; give it in nm")
+    if column == "thickness_nm" and not THICKNESS_NM[0] <= value <= THICKNESS_NM[1]:
+        raise ValueError(f"{column}: no foil that is seen through is {text} nm thick; give it in nm")
     return value
 
 

@@ -1,7 +1,7 @@
 """What the defects say about a material: sizes, shapes, densities and hardening, as the 2022 paper measures them.
 
 `outlines` measures one defect, `hardening` holds the constants and the counting
-frame, `quantities` sums over micrographs, `measuring` compares predictions with
+frame, `counting` the errors of counts, `quantities` sums over micrographs, `measuring` compares predictions with
 the truth, `coco` does it for COCO files. Units stand in the names.
 """
 

@@ -57,6 +57,7 @@ def measure(
     materials: Materials = Materials(),
     rule: Rule = Rule(),
     frame: bool = False,
+    labelled: bool = True,
 ) -> Measurement:
     """Measure the defects of micrographs or tiles, and, if given, compare the predictions of each image.
 
@@ -66,7 +67,9 @@ def measure(
     edge cuts large ones more often, tiles make mean sizes too small, true and
     predicted alike, which whole micrographs do not. Each is measured by the
     rule of its own class, also a find that is taken for another. What is
-    ignored in the matching by `rule` is left out. Values are None where they
+    ignored in the matching by `rule` is left out. Images that are not
+    `labelled` have no truth, which is None then, and not 0 as of an image
+    without defects among labelled ones. Values are None where they
     are not known: in nm without nm per px, densities in volume and hardening
     without thickness, hardening without the class's α. Raises TemDataError for
     a class of the name `all` and as `labels_of` does.
@@ -74,22 +77,24 @@ def measure(
     if ALL in classes:
         raise TemDataError(f"class {ALL!r}: this name stands for all classes together; rename the class")
     fields = _fields(images, predictions, classes, materials, rule, frame)
-    compared = predictions is not None
+    sides = {"true": labelled, "predicted": predictions is not None}
+    compared = all(sides.values())
     groups = {name: (name,) for name in classes} | {ALL: tuple(classes)}
     rows = [
         {"micrograph_id": f.micrograph_id, "category": name, "area_nm2": f.area_nm2, "thickness_nm": f.thickness_nm}
-        | quantities([f], group, materials, compared)
+        | quantities([f], group, materials, sides)
         for f in fields
         for name, group in groups.items()
     ]
     by_class: dict[str, dict] = {}
     for name, group in groups.items():
         own = [row for row in rows if row["category"] == name]
-        by_class[name] = {"pooled": quantities(fields, group, materials, compared)}
+        by_class[name] = {"pooled": quantities(fields, group, materials, sides)}
         by_class[name] |= {"per_micrograph": errors_over_micrographs(own)} if compared else {}
     summary = {
         "micrographs": len(fields),
         "counting_frame": frame,
+        "size_rule": {name: materials.size.get(name, DEFAULT_SIZE) for name in classes},
         "without_nm_per_px": [f.micrograph_id for f in fields if not f.nm_per_px],
         "without_thickness_nm": [f.micrograph_id for f in fields if f.nm_per_px and not f.thickness_nm],
         "without_barrier_strength": [name for name in classes if name not in materials.barrier_strength],
@@ -118,7 +123,7 @@ def _fields(
         numbers = range(pairs, pairs := pairs + len(matching.pairs))
         paired = [dict(zip(side.tolist(), numbers, strict=True)) for side in matching.pairs.T]
         truths, predicted = (
-            {i: _measured(image, source, defects[i], own.get(i), materials, frame) for i in sorted([*own, *alone])}
+            {i: measured(image, source, defects[i], own.get(i), materials, frame) for i in sorted([*own, *alone])}
             for source, defects, own, alone in (
                 ("truth", image.defects, paired[0], matching.missed.tolist()),
                 ("prediction", found, paired[1], matching.false.tolist()),
@@ -139,9 +144,10 @@ def _matching(image: Micrograph, found: Sequence[Defect], classes: Sequence[str]
         raise TemDataError(f"{image.micrograph_id}: {error}") from error
 
 
-def _measured(
+def measured(
     image: Micrograph, source: str, defect: Defect, pair: int | None, materials: Materials, frame: bool
 ) -> Measured:
+    """One defect of an image, whose `source` is `truth` or `prediction`; `pair` is that of the matching."""
     outline = outline_of(defect.mask)
     size = SIZES[materials.size.get(defect.category, DEFAULT_SIZE)](outline)
     x, y, w, h = defect.bbox

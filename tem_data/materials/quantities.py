@@ -21,6 +21,7 @@ COMPARED = (
     "hardening_quadrature_mpa",
 )
 QUANTITIES = ("count", "whole", "cut", "std_size_nm", *COMPARED)
+UNKNOWN: dict[str, Any] = dict.fromkeys(QUANTITIES)
 
 
 class Measured(NamedTuple):
@@ -68,16 +69,21 @@ class Field:
         return area_nm2 * self.thickness_nm if area_nm2 is not None and self.thickness_nm else None
 
 
-def quantities(fields: Sequence[Field], group: Sequence[str], materials: Materials, compared: bool) -> dict[str, Any]:
-    """The quantities of the classes of a group on all of the fields together, and their percent errors."""
+def quantities(
+    fields: Sequence[Field], group: Sequence[str], materials: Materials, sides: Mapping[str, bool]
+) -> dict[str, Any]:
+    """The quantities of the classes of a group on all of the fields together, and their percent errors.
+
+    `sides` says whether each of `true` and `predicted` is there; what is not has None, and so have the errors.
+    """
     pairs = [p for f in fields for p in f.pairs if p[0].category in group and p[0].whole and p[1].whole]
-    sides = {"true": _one_side(fields, "truths", [p[0] for p in pairs], group, materials)}
-    if compared:
-        sides["predicted"] = _one_side(fields, "predictions", [p[1] for p in pairs], group, materials)
-    values = {f"{side}_{name}": value for side, found in sides.items() for name, value in found.items()}
-    if compared:
-        for name in COMPARED:
-            values[f"{name}_error_percent"] = percent_error(values[f"true_{name}"], values[f"predicted_{name}"])
+    found = {
+        side: _one_side(fields, field, [p[place] for p in pairs], group, materials) if sides[side] else UNKNOWN
+        for place, (side, field) in enumerate((("true", "truths"), ("predicted", "predictions")))
+    }
+    values = {f"{side}_{name}": value for side, held in found.items() for name, value in held.items()}
+    for name in COMPARED:
+        values[f"{name}_error_percent"] = percent_error(values[f"true_{name}"], values[f"predicted_{name}"])
     return values
 
 

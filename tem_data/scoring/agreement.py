@@ -15,7 +15,10 @@ from tem_data.scoring.significance import Interval, score_intervals
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """B's labels scored as if A's were the truth, with intervals, and A's on B's; which images only one of them has."""
+    """B's labels scored as if A's were the truth, with intervals, and A's on B's; which images only one of them has.
+
+    `one_sided` are images that both have and only one labelled, which count as free of defects in the other.
+    """
 
     scores: Scores
     intervals: dict[str, Interval]
@@ -24,6 +27,7 @@ class Agreement:
     scenes: int
     only_in_a: tuple[str, ...]
     only_in_b: tuple[str, ...]
+    one_sided: tuple[str, ...]
 
     def to_dict(self) -> dict:
         return {
@@ -31,6 +35,7 @@ class Agreement:
             "scenes": self.scenes,
             "only_in_a": list(self.only_in_a),
             "only_in_b": list(self.only_in_b),
+            "one_sided": list(self.one_sided),
             "a_as_truth": self.scores.to_dict() | {"interval": {k: list(v) for k, v in self.intervals.items()}},
             "b_as_truth": self.reversed.to_dict(),
         }
@@ -70,6 +75,7 @@ def agree(a: Sequence[Micrograph], b: Sequence[Micrograph], rule: Rule = Rule(),
         len(set(scene.values())),
         tuple(n for n in images[0] if n not in images[1]),
         tuple(n for n in images[1] if n not in images[0]),
+        tuple(n for n in common if bool(images[0][n].defects) != bool(images[1][n].defects)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Scores of plain COCO files: a ground truth and a list of results, from whatever detector."""
+"""Scores of COCO files: a ground truth, and results in a list or a whole file, from whatever detector."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from typing import NamedTuple, cast
 import numpy as np
 from pycocotools import mask as rle_ops
 
+from tem_data.coco.datasets import truth_at
 from tem_data.coco.faults import Faults
 from tem_data.coco.labels import IGNORE, counted_categories
-from tem_data.coco.reading import CocoFile, Image, Instance, read_found, read_truth
+from tem_data.coco.reading import CocoFile, Image, Instance
+from tem_data.coco.results import Cut, read_found
 from tem_data.core.errors import TemDataError
 from tem_data.scoring.average_precision import AveragePrecision, average_precision
+from tem_data.scoring.doubts import notes_of_cut, notes_of_images, warn_of_exchanged, warn_of_nothing, warn_of_twins
 from tem_data.scoring.evaluation import EvaluationSettings
 from tem_data.scoring.labels import Labels
 from tem_data.scoring.scores import Scores, best, compare, count_images, score_images
 from tem_data.scoring.significance import Interval, score_intervals
 
-SUSPICIOUS = 3  # truths and predictions of which none meet by more than chance
 SLACK = 1.05  # of the side of an image, which the boxes of models leave by rounding
 
 
@@ -29,7 +31,8 @@ SLACK = 1.05  # of the side of an image, which the boxes of models leave by roun
 class CocoScores:
     """The scores at each threshold, COCO's AP, how many images were compared, and what was odd, counted.
 
-    `intervals` are of the best scores: 95 % bootstrap over images (too narrow where these overlap).
+    `intervals` are of the best scores: 95 % bootstrap over images (too narrow where these overlap). There are no
+    scores at thresholds below the `cut` of the predictions; `notes` say so in words.
     """
 
     scores: tuple[Scores, ...]
@@ -37,6 +40,8 @@ class CocoScores:
     average_precision: AveragePrecision
     images: int
     warnings: tuple[str, ...]
+    cut: Cut
+    notes: tuple[str, ...]
 
     @property
     def best(self) -> Scores:
@@ -46,6 +51,8 @@ class CocoScores:
         return {
             "images": self.images,
             "warnings": list(self.warnings),
+            "cut": self.cut._asdict(),
+            "notes": list(self.notes),
             "best": self.best.to_dict() | {"interval": {name: list(i) for name, i in self.intervals.items()}},
             "scores": [s.to_dict() for s in self.scores],
             "average_precision": self.average_precision._asdict(),
@@ -66,8 +73,11 @@ def score_coco(
     settings: EvaluationSettings = EvaluationSettings(),
     ignore: Sequence[str] = IGNORE,
 ) -> CocoScores:
-    """Score COCO results (`[{image_id, category_id, bbox and/or segmentation, score}]`) against a COCO ground truth.
+    """Score predictions against a COCO ground truth, or a dataset folder of whole micrographs.
 
+    Predictions are a list of COCO results (`[{image_id, category_id, bbox and/or segmentation, score}]`), or a whole
+    COCO file, as `read_found` takes them. Thresholds below the confidence at which they were cut are not scored, as
+    what the model finds there is not in the file; AP is that of what is there.
     Truths of the categories in `ignore`, and `iscrowd` ones, are ambiguous;
     predictions of these categories do not count. Truths without area are left
     out and counted in `warnings`; predictions without area count as false.
@@ -76,20 +86,21 @@ def score_coco(
     damaged shapes, and items without a mask where masks are matched.
     """
     match, masks, warnings = settings.match, settings.match == "mask", Counter[str]()
-    truth = read_truth(Faults(truth_path, warnings=warnings), sizes=True, masks=masks)
-    found = read_found(truth, Faults(predictions_path, warnings=warnings), masks)
+    labels = truth_at(truth_path, Faults(truth_path, warnings=warnings), masks=masks).file
+    truth, found, cut = read_found(labels, Faults(predictions_path, warnings=warnings), masks)
     classes = counted_categories(truth, ignore, truth_path)
     truths = _truths(truth, classes, truth_path, masks, warnings)
     predictions = _predictions(found, classes, predictions_path, masks, warnings)
     images = compare(truths, predictions, match)
-    scores = [score_images(images, classes, settings, threshold) for threshold in settings.thresholds]
-    _warn_of_nothing(truths, predictions, scores, warnings)
+    scores = [score_images(images, classes, settings, threshold) for threshold in cut.kept(settings.thresholds)]
+    warn_of_nothing(truths, predictions, scores, warnings)
+    warn_of_exchanged(best(scores), warnings)
     counts = count_images(images, len(classes), settings, best(scores).threshold)
     intervals = score_intervals(counts, {name: name for name in images}, classes)
     ap = average_precision(truths, predictions, classes, match)
-    return CocoScores(
-        tuple(scores), intervals, ap, len(truths), tuple(f"{text}: {number}" for text, number in warnings.items())
-    )
+    texts = tuple(f"{text}: {number}" for text, number in warnings.items())
+    notes = (*notes_of_cut(cut, settings.thresholds), *notes_of_images(truth, bool(intervals)))
+    return CocoScores(tuple(scores), intervals, ap, len(truths), texts, cut, notes)
 
 
 def _truths(
@@ -106,6 +117,7 @@ def _truths(
             ambiguous = instance.crowd or instance.category not in classes
             items.append(_Item(-1 if ambiguous else classes.index(instance.category), box, 1.0, ambiguous, code))
         truths[key] = _labels(items, masks)
+        warn_of_twins("truths", truths[key], warnings)
     return truths
 
 
@@ -127,25 +139,8 @@ def _predictions(
             category = -1 if ignored else classes.index(instance.category)
             items.append(_Item(category, box, instance.score, ignored, code))
         predictions[key] = _labels(items, masks)
+        warn_of_twins("predictions", predictions[key], warnings)
     return predictions
-
-
-def _warn_of_nothing(
-    truths: dict[str, Labels], predictions: dict[str, Labels], scores: Sequence[Scores], warnings: Counter[str]
-) -> None:
-    """Warn where there is nothing to compare, or nothing meets, as of files that do not belong together."""
-    least = min(s.threshold for s in scores)
-    true = sum(int((~labels.ignore).sum()) for labels in truths.values())
-    found = [float(score) for labels in predictions.values() for score in labels.scores[~labels.ignore]]
-    if not true:
-        warnings["images, none of which has a truth that counts"] = len(truths)
-    if not found:
-        warnings["images, none of which has a prediction that counts"] = len(truths)
-    elif max(found) < least:
-        best_score = f"(the best has {max(found):.3g})"
-        warnings[f"predictions, none of which reaches the lowest threshold {least:g} {best_score}"] = len(found)
-    elif min(true, len(found)) >= SUSPICIOUS and not any(s.f1_detect for s in scores):
-        warnings["predictions, none of which meets a truth; see that images, ids and px are the same"] = len(found)
 
 
 def _shape(instance: Instance, image: Image, path: str | os.PathLike, masks: bool) -> tuple[list[float], dict | None]:

@@ -93,9 +93,8 @@ def class_bars(
 
     `f1` is by arm, then class; a class that an arm lacks is absent and has no bar.
     """
-    width = SINGLE_MM if len(classes) * len(f1) <= 12 else DOUBLE_MM
     bar = 0.8 / max(3, len(f1))
-    with journal_figure(stem, width, 60, title) as figure:
+    with journal_figure(stem, DOUBLE_MM, 60, title) as figure:
         axes = figure.subplots()
         for i, (arm, style) in enumerate(arm_styles(f1).items()):
             x = np.arange(len(classes)) + (i - (len(f1) - 1) / 2) * bar

@@ -8,7 +8,8 @@ from PIL import Image
 from pycocotools import mask as rle_ops
 
 from tem_data.coco.faults import Fault, Faults, crowd, identity
-from tem_data.coco.reading import read_found, read_truth
+from tem_data.coco.reading import read_truth
+from tem_data.coco.results import read_found
 from tem_data.core.errors import TemDataError
 from tem_data.importing.micrographs import import_micrographs, read_labelled
 from tem_data.importing.settings import ImportSettings
@@ -173,7 +174,7 @@ def test_score_and_agree_see_the_same_truths(files, truth):
     else:
         refused = None
     try:
-        (a, faults), (b, _) = (read_labelled(path, truth=paths[0]) for path in paths)
+        (a, faults, *_), (b, *_) = (read_labelled(path, truth=paths[0]) for path in paths)
     except TemDataError as error:
         assert str(error) == refused
         return
@@ -204,7 +205,7 @@ def test_odd_but_clear_files_lose_nothing_in_any_reader(files, imported, tmp_pat
     assert score_coco(*paths, EvaluationSettings(thresholds=[0.5])).best.counts.truths.tolist() == [3, 1]
     (tmp_path / "c.csv").write_text("file_name,nm_per_px\n1.png,1\n2.png,1\n")
     assert len(measure_coco(paths[0], None, tmp_path / "c.csv").measurement.defects) == 4
-    micrographs, _ = read_labelled(paths[0])
+    micrographs = read_labelled(paths[0]).micrographs
     assert [sum(not d.ignore for d in m.defects) for m in micrographs] == [2, 2]
     assert imported(ODD[name])[0] == [2, 2]
 
@@ -328,7 +329,7 @@ def test_scores_that_are_no_confidence_are_named(files, score):
     paths = files(truth_file(), results)
     with pytest.raises(TemDataError, match=r"found.json: item 1: expected `score` to be a confidence in \[0, 1\]"):
         score_coco(*paths)
-    micrographs, quarantine = read_labelled(paths[1], truth=paths[0])
+    micrographs, quarantine, *_ = read_labelled(paths[1], truth=paths[0])
     assert [len(m.defects) for m in micrographs] == [1, 0]
     assert [(row["item"], row["reason"]) for row in quarantine.rows] == [("item 1", "bad entry")]
 
@@ -337,7 +338,7 @@ def test_results_go_by_the_text_of_their_ids(files):
     results = [result | {"image_id": str(result["image_id"]), "category_id": 7.0} for result in RESULTS]
     paths = files(TEXT_IDS, results)
     found = read_found(read_truth(Faults(paths[0])), Faults(paths[1]))
-    assert {key: len(instances) for key, instances in found.instances.items()} == {"1": 2, "2": 2}
+    assert {key: len(instances) for key, instances in found.results.instances.items()} == {"1": 2, "2": 2}
 
 
 def test_what_ids_and_marks_may_be():
@@ -448,7 +449,7 @@ def test_what_is_odd_in_results_is_said(files, tmp_path):
     warning = "shapes without their parts of fewer than three points: 1"
     assert score_coco(*paths).warnings == (warning,)
     (tmp_path / "c.csv").write_text("file_name,nm_per_px\n1.png,1\n3.png,1\n")
-    measured = measure_coco(*paths, tmp_path / "c.csv").warnings
+    measured = measure_coco(*paths, tmp_path / "c.csv", threshold=0.9).warnings
     assert measured == (f"rows of {tmp_path / 'c.csv'} that name none of the images, as '3.png': 1", warning)
 
 
@@ -460,7 +461,7 @@ def test_results_under_the_threshold_are_said_where_they_are_measured(files, tmp
 
 
 def test_predictions_that_meet_nothing_are_said(files):
-    away = [result | {"segmentation": square(50, 16)} for result in RESULTS]
+    away = [result | {"segmentation": square(50, 14 + k)} for k, result in enumerate(RESULTS)]
     (warning,) = score_coco(*files(truth_file(), away)).warnings
     assert warning == "predictions, none of which meets a truth; see that images, ids and px are the same: 4"
 

@@ -3,8 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tem_data.coco.ids import truth_ids
-from tem_data.coco.writing import coco_results, coco_truth, read_results
+from tem_data.coco.writing import coco_results, read_results
 from tem_data.core.errors import TemDataError
 from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.core.schema import Classes
@@ -35,11 +34,3 @@ def test_results_come_back(found):
 def test_ids_that_python_would_count_from_the_end_are_refused(found, field, wrong):
     with pytest.raises(TemDataError, match=f"r.json: item 0: expected `{field}` to be 1 to [12], found {wrong}"):
         found[1](**{field: wrong})
-
-
-def test_ids_are_those_that_the_ground_truth_writes(found, tmp_path):
-    truth = coco_truth([found[0]], CLASSES, [r"x\\a.png"])
-    truth["images"][0]["id"], truth["categories"][1]["id"] = "seven", 9.0
-    del truth["annotations"]
-    (tmp_path / "t.json").write_text(json.dumps(truth), encoding="utf-8-sig")
-    assert truth_ids(tmp_path / "t.json", ["a.png"], ["dot"]) == (["seven"], {"loop": 1, "dot": 9.0}, 0)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis.extra.numpy import array_shapes, arrays
+from pycocotools import mask as mask_ops
 
 from tem_data.core.micrograph import (
+    Defect,
     Micrograph,
     class_mask,
     count_by_class,
@@ -178,3 +180,12 @@ def test_an_instance_map_holds_more_than_255_defects():
     assert np.array_equal(instance_map(dots, (15, 20)).ravel(), np.arange(1, 301))
     micrograph = Micrograph("m", None, tuple(dots), (15, 20))
     assert count_by_class([micrograph, micrograph]) == {"bdot": 600}
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=7)), st.tuples(*[st.integers(0, 3)] * 4))
+def test_run_lengths_are_those_of_the_whole_image(mask, around):
+    left, top, right, bottom = around
+    full = np.pad(mask, ((top, bottom), (left, right)))
+    code = Defect("a", left, top, mask).rle(*full.shape)
+    expected = mask_ops.encode(np.asfortranarray(full, np.uint8))
+    assert code == {"size": list(full.shape), "counts": expected["counts"].decode()}

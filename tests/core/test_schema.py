@@ -216,3 +216,12 @@ def test_folders_of_other_classes_do_not_go_together(tmp_path, other):
         write_dataset(tmp_path / name, {"train": [patch(name)]}, classes)
     with pytest.raises(TemDataError, match=r"b: classes .*expected \['100', '111'\], as .*a has them"):
         common_classes([tmp_path / "a", tmp_path / "b"])
+
+
+def test_who_labelled_is_kept_and_missing_in_older_folders(tmp_path):
+    write_dataset(tmp_path / "d", {"test": [patch("a", labelled_by="org/name@v1, reviewed"), patch("b")]}, CLASSES)
+    assert [m.labelled_by for m in read_dataset(tmp_path / "d")] == ["org/name@v1, reviewed", ""]
+    (shard,) = (tmp_path / "d/data").iterdir()
+    table = parquet.read_table(shard)
+    parquet.write_table(table.drop_columns("labelled_by"), shard)
+    assert [m.labelled_by for m in read_dataset(tmp_path / "d")] == ["", ""]

@@ -2,6 +2,7 @@ import shutil
 import struct
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import tifffile
 from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.micrograph import Defect, Micrograph
+from tem_data.core.micrograph import Defect, Micrograph, paste
 from tem_data.core.schema import Classes
 from tem_data.formats.imagej import read_rois
 from tem_data.formats.imagej_writing import write_rois
 from tem_data.importing.labels import Ellipse, Rings
 from tem_data.importing.quarantine import Quarantine
+from tem_data.importing.review import review_of
 from tests.formats.common import CLASSES, SHAPE, block, check_tables, disc, inside, micrograph, same_defects
 
 JAR = Path("/usr/share/java/ij.jar")
@@ -73,6 +75,41 @@ def test_imagej_measures_in_our_roisets_the_pixels_of_the_defects(tmp_path):
         x, y, width, height = defect.bbox
         expected[y : y + height, x : x + width] = defect.mask
         assert ((tifffile.imread(tmp_path / f"{place}.tif") == 255) == expected).all(), place
+
+
+CORRECT = """
+roiManager("open", "FOLDER/a.zip"); newImage("m", "8-bit black", WIDTH, HEIGHT, 1);
+roiManager("select", 0); roiManager("translate", 3, 0);
+roiManager("select", 1); roiManager("rename", "0002-ambiguous");
+roiManager("select", 2); RoiManager.setGroup(2);
+roiManager("select", 3); makeRectangle(5, 5, 10, 12); roiManager("update");
+roiManager("select", 4); roiManager("delete");
+roiManager("deselect"); makeOval(40, 30, 10, 10); Roi.setName("loop"); roiManager("add");
+roiManager("deselect"); roiManager("save", "FOLDER/corrected/a.zip");
+"""
+
+
+@needs_imagej
+def test_what_imagej_corrects_is_known_from_what_was_proposed(tmp_path):
+    write_rois(micrograph(), tmp_path / "a.zip", CLASSES, "org/name@v1")
+    (tmp_path / "corrected").mkdir()
+    imagej(tmp_path, CORRECT)
+    (table,) = read_rois(tmp_path / "corrected", Quarantine())
+    first, second, third, fourth, _, *rest = micrograph().defects
+    assert [label.name for label in table.labels] == [
+        *(first.category, "ambiguous", "line 1", fourth.category),
+        *(defect.category for defect in rest),
+        "loop",
+    ]
+    kept = replace(first, x=first.x + 3), second, third, block(5, 5, 15, 17), *rest
+    for place, defect in enumerate(kept):
+        pixels = defect
+        if isinstance(defect, Defect):
+            pixels = np.zeros(SHAPE, bool)
+            paste(pixels, defect, True)
+        assert (inside(table, place) == pixels).all(), place
+    # what is drawn anew counts as added, and what it replaces as removed
+    assert review_of(table) == ("org/name@v1", 3, 3, 2, 2)
 
 
 @needs_imagej

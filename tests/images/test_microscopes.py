@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tem_data.images.calibration import nm_per_px_in_metadata, pixel_size_in_metadata
-from tem_data.images.reading import SeveralPlanes, read_image, read_stored
+from tem_data.images.reading import SeveralPlanes, layout, read_image, read_stored
 from tests.images.dm3 import dm3
 
 RAMP = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40)
@@ -53,6 +53,7 @@ def test_planes_and_spectra_of_hspy(tmp_path):
         read_image(path)
     picture = read_image(path, 2)
     assert (picture.pixels == GREY // 2).all() and picture[1:] == (None, "", 2)
+    assert layout(path) == (2, (30, 40), None)
     with pytest.raises(ValueError, match="holds no image"):
         read_image(written(tmp_path / "b.hspy", RAMP, image=False))
     with pytest.raises(ValueError, match="complex"):

@@ -10,6 +10,7 @@ from tem_data.images.reading import (
     IMAGE_SUFFIXES,
     SeveralPlanes,
     files_by_stem,
+    layout,
     orientation,
     other_files,
     read_image,
@@ -374,3 +375,31 @@ def test_files_of_a_folder(tmp_path):
     assert other_files(tmp_path) == {"": 1, ".txt": 2}
     with pytest.raises(TemDataError, match="none: expected a folder of images"):
         files_by_stem(tmp_path / "none")
+
+
+# what is known before the pixels are decoded
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"photometric": "miniswhite"}])
+def test_the_layout_is_that_of_the_picture(tif, options):
+    for values in (GREY, RAMP, np.stack([GREY, GREY])):
+        path = tif(values, **options)
+        known = layout(path)
+        picture = read_image(path, 1)
+        assert (known.shape, known.planes, known.nm_per_px) == (picture.pixels.shape, picture.planes, None)
+
+
+def test_the_layout_of_turned_coloured_and_scaled_pictures(tif, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(RGB).save(tmp_path / "turned.jpg", exif=exif)
+    assert layout(tmp_path / "turned.jpg")[:2] == (1, (40, 30)) and read_image(tmp_path / "turned.jpg")[0].shape == (
+        40,
+        30,
+    )
+    assert layout(tif(RGB))[:2] == (1, (30, 40))
+    scaled = tif(GREY, imagej=True, resolution=(4, 4), metadata={"unit": "nm"})
+    assert layout(scaled) == (1, (30, 40), 0.25)
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError):
+        layout(tmp_path / "x.png")

@@ -35,6 +35,7 @@ def test_calibrations_are_found_with_or_without_a_folder(read):
         (",0.5,,\n", "row 2, file_name"),
         ("a.png,nan,,\n", "row 2, nm_per_px"),
         ("a.png,0.5,inf,\n", "row 2, thickness_nm"),
+        ("a.png,0.5,0.1,\n", "row 2, thickness_nm: no foil that is seen through is 0.1 nm thick; give it in nm"),
     ],
 )
 def test_a_calibration_that_is_not_sure_is_refused(read, rows, said):

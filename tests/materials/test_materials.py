@@ -1,9 +1,12 @@
 import json
+import shutil
 from dataclasses import replace
 from math import pi, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -11,9 +14,12 @@ from typer.testing import CliRunner
 
 import tem_data.cli.measure  # noqa: F401  (adds its command)
 from tem_data.cli.app import app
+from tem_data.coco.found import coco_found
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json, read_table
 from tem_data.core.micrograph import Defect, Micrograph, defect_from_ellipse, window
+from tem_data.core.schema import Classes, write_micrographs
+from tem_data.materials.coco import measure_coco
 from tem_data.materials.hardening import Materials, frame_area_px, frame_count, hardening_mpa
 from tem_data.materials.measuring import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, measure
 from tem_data.materials.outlines import circularity, dot_size, loop_size, outline_of
@@ -28,8 +34,8 @@ def ellipse(x, y, major, minor=None, angle=0, category="111", shape=(512, 512)):
     return defect_from_ellipse(category, x, y, major, minor or major, angle, shape)
 
 
-def square(x, y, side, category="111"):
-    return Defect(category, x, y, np.ones((side, side), bool))
+def square(x, y, side, category="111", score=1.0):
+    return Defect(category, x, y, np.ones((side, side), bool), score=score)
 
 
 def micrograph(*defects, name="m", side=100, nm_per_px=0.5, thickness_nm=100.0):
@@ -286,7 +292,9 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text("materials: {barrier_strength: {}}\n")
 
     def call(*words):
-        return CliRunner().invoke(app, ["measure", *words, "--calibration", "calibration.csv", "-o", "out"])
+        shutil.rmtree("out", ignore_errors=True)
+        calibration = () if "--images" in words else ("--calibration", "calibration.csv")
+        return CliRunner().invoke(app, ["measure", *words, *calibration, "-o", "out"])
 
     return call
 
@@ -313,7 +321,76 @@ def test_measure_takes_predictions_alone_and_other_constants(run):
     out = run("images.json", *words).output
     assert "true" not in out and "Errors" not in out
     assert "left out of hardening: 1 (111)" in out
+    row = read_table("out/micrographs.csv")[0]
+    assert row["predicted_count"] == "2.0"
+    known = {name for name, value in row.items() if value and not name.startswith("predicted")}
+    assert known == {"micrograph_id", "category", "area_nm2", "thickness_nm"}  # no count of 0, no error
+    assert [(r["found"], r["pair"]) for r in read_table("out/defects.csv")] == [("", "")] * 2
+    pooled = read_json("out/summary.json")["classes"]["111"]
+    assert set(pooled) == {"pooled"} and pooled["pooled"]["true_count"] is None
+    assert pooled["pooled"]["mean_size_nm_error_percent"] is None
+
+
+def test_an_image_without_labels_is_a_negative_where_others_are_labelled(run):
+    truth = read_json("truth.json")
+    truth["annotations"] = [a for a in truth["annotations"] if a["image_id"] == 1]
+    Path("truth.json").write_text(json.dumps(truth))
+    run("truth.json", "--predictions", "results.json")
+    row = next(r for r in read_table("out/micrographs.csv") if r["micrograph_id"] == "2.png")
+    assert (row["true_count"], row["predicted_count"]) == ("0", "0")
+
+
+def found_file(*scores):
+    defects = tuple(square(5 + 30 * k, 10, 20, "111", score) for k, score in enumerate(scores))
+    micrograph_ = Micrograph("a", None, defects, (100, 100))
+    return coco_found([micrograph_], Classes(("111",)), ["a.tif"], 0.4, "org/name@v1")
+
+
+def test_measure_takes_predictions_with_their_own_images(run):
+    Path("found.json").write_text(json.dumps(found_file(0.45, 0.9)))
+    result = run("found.json", "--threshold", "0.3")
+    assert "true" not in result.output.replace("truth", "") and "not at 0.3" in result.stderr
+    row = read_table("out/micrographs.csv")[0]
+    assert (row["true_count"], row["predicted_count"]) == ("", "2.0")
+    run("found.json", "--threshold", "0.5")
+    assert read_table("out/micrographs.csv")[0]["predicted_count"] == "1.0"
+    assert "at least 0.4" in run("found.json").output  # as the model was used
     assert read_table("out/micrographs.csv")[0]["predicted_count"] == "2.0"
+    assert read_json("out/summary.json")["threshold"] == 0.4
+
+
+def test_measure_takes_pixel_sizes_from_the_images(run):
+    Path("found.json").write_text(json.dumps(found_file(0.9)))
+    Path("images").mkdir()
+    for side, area, said in (
+        (100, 100 * 100 * 0.25, ""),
+        (200, None, "another scale"),  # halved before it was searched: 1 px of the labels is 2 of the file
+    ):
+        calibrated = {"resolution": (2, 2), "metadata": {"unit": "nm"}}
+        tifffile.imwrite("images/a.tif", np.zeros((side, side), np.uint8), imagej=True, **calibrated)
+        result = run("found.json", "--images", "images")
+        assert said in result.stderr and bool(said) == ("warning" in result.stderr)
+        row = read_table("out/micrographs.csv")[0]
+        assert row["area_nm2"] == ("" if area is None else str(area))
+    Path("calibration.csv").write_text("file_name,nm_per_px,thickness_nm\na.tif,,80\n")
+    tifffile.imwrite("images/a.tif", np.zeros((100, 100), np.uint8), imagej=True, **calibrated)
+    run("found.json", "--images", "images", "--calibration", "calibration.csv")
+    row = read_table("out/micrographs.csv")[0]
+    assert (row["area_nm2"], row["thickness_nm"]) == ("2500.0", "80.0")
+
+
+def test_measure_takes_a_dataset_folder_with_its_calibration(tmp_path):
+    defects = (square(10, 10, 20, "111"), square(50, 10, 20, "void"))
+    known = replace(micrograph(*defects), nm_per_px=0.5, thickness_nm=100.0, image=np.zeros((256, 256), np.uint8))
+    known = replace(known, shape=(256, 256), micrograph_id="a")
+    write_micrographs(tmp_path / "set", [known], Classes(("111", "void")), "")
+    (tmp_path / "found.json").write_text(json.dumps(found_file(0.9) | {"images": [
+        {"id": 1, "file_name": "a.tif", "height": 256, "width": 256}
+    ]}))  # fmt: skip
+    measured, warnings, sides = measure_coco(tmp_path / "set", tmp_path / "found.json")
+    assert warnings == () and sides == {"true": True, "predicted": True}
+    assert measured.micrographs[0]["true_volume_density_1e21_per_m3"] == pytest.approx(1e6 / (128 * 128 * 100))
+    assert measured.micrographs[0]["predicted_count"] == 1
 
 
 def test_measure_takes_classes_of_several_names(run):

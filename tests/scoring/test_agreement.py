@@ -83,7 +83,7 @@ def test_a_category_that_the_file_does_not_name_is_no_class(people, tmp_path):
     content = coco_truth(people[0], CLASSES, ["a.png", "b.png"])
     content["annotations"][0]["category_id"] = 9
     (tmp_path / "a.json").write_text(json.dumps(content))
-    micrographs, found_wrong = read_labelled(tmp_path / "a.json")
+    micrographs, found_wrong, *_ = read_labelled(tmp_path / "a.json")
     assert found_wrong.counts() == {"no class": 1} and len(micrographs[0].defects) == 2
 
 
@@ -105,3 +105,9 @@ def test_classes_that_differ_by_capitals_only_are_named(people):
         agree(people[0], other)
     both = [replace(m, defects=(*m.defects, box(75, "Bdot"))) for m in people[0]]
     assert agree(both, both).scores.f1_hm == 1
+
+
+def test_images_that_only_one_set_labels_are_named(people):
+    emptied = [replace(people[1][0], defects=()), *people[1][1:]]
+    assert agree(people[0], emptied).one_sided == ("a",)
+    assert agree(people[0], people[1]).to_dict()["one_sided"] == []
