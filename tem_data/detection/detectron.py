@@ -18,6 +18,7 @@ try:
     from detectron2 import model_zoo
     from detectron2.config import CfgNode, get_cfg
     from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY, build_model
+    from detectron2.modeling.postprocessing import detector_postprocess
     from detectron2.modeling.proposal_generator import RPN
     from detectron2.modeling.roi_heads import StandardROIHeads
     from detectron2.structures import BitMasks, Boxes, Instances, pairwise_ioa
@@ -44,6 +45,7 @@ __all__ = [
     "PathManager",
     "StandardROIHeads",
     "build_model",
+    "detector_postprocess",
     "get_cfg",
     "model_zoo",
     "pairwise_ioa",

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from tem_data.detection.model import Detector
+from tem_data.detection.detector import Detector
 from tem_data.detection.prediction import model_input
 
 BATCH = 8

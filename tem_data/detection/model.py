@@ -1,40 +1,24 @@
-"""Build, save and load a Mask R-CNN."""
+"""Build a Mask R-CNN."""
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from fvcore.common.config import BASE_KEY
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from tem_data.core.errors import SettingError, TemDataError
-from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.detection.detectron import CfgNode, PathManager, build_model, get_cfg, model_zoo
 from tem_data.detection.settings import DetectorSettings
 from tem_data.training.device import own_device
 
-# What yaml, yacs and detectron2 raise for a configuration that is none.
-_FAULTS = (OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError, yaml.YAMLError)
 BASE = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
-
-
-@dataclass(frozen=True)
-class Detector:
-    """A Mask R-CNN, its detectron2 configuration and its classes."""
-
-    model: nn.Module
-    cfg: CfgNode
-    classes: tuple[str, ...]
 
 
 def detector_config(settings: DetectorSettings, classes: Sequence[str], grey_mean: float, grey_std: float) -> CfgNode:
@@ -58,7 +42,7 @@ def detector_config(settings: DetectorSettings, classes: Sequence[str], grey_mea
     return cfg
 
 
-def new_detector(cfg: CfgNode, classes: Sequence[str], weights: str | None, seed: int) -> Detector:
+def new_network(cfg: CfgNode, weights: str | None, seed: int) -> nn.Module:
     """A Mask R-CNN with weights drawn from `seed`, over which `weights`, where given, are laid.
 
     Raises TemDataError for a configuration that detectron2 cannot build and for weights that do not fit it.
@@ -70,71 +54,7 @@ def new_detector(cfg: CfgNode, classes: Sequence[str], weights: str | None, seed
         raise SettingError("detector", "config", f"detectron2 says: {error}") from error
     if weights is not None:
         _lay_over(model, _read_weights(weights), weights)
-    return Detector(model, cfg, tuple(classes))
-
-
-def save_detector(detector: Detector, folder: str | os.PathLike) -> None:
-    """`model.safetensors`, `config.yaml` (detectron2's own) and `classes.json`, whole or not at all."""
-    with atomic_write(folder) as draft:
-        draft.mkdir()
-        weights = {name: tensor.cpu().contiguous() for name, tensor in detector.model.state_dict().items()}
-        save_file(weights, draft / "model.safetensors")
-        cfg = detector.cfg.clone()
-        cfg.MODEL.DEVICE = "cpu"
-        (draft / "config.yaml").write_text(cfg.dump())
-        write_json(draft / "classes.json", list(detector.classes))
-
-
-def load_detector(name_or_folder: str | os.PathLike) -> Detector:
-    """The inverse of `save_detector`, on the GPU where there is one; also of `org/name[@revision]` on the Hub.
-
-    A received model can do no harm. Raises TemDataError where it is not one that
-    `save_detector` wrote, or cannot be had from the Hub as it was published.
-    """
-    folder = Path(name_or_folder)
-    if not folder.is_dir():
-        folder = _downloaded(str(name_or_folder))
-    if not (folder / "model.safetensors").is_file():
-        raise TemDataError(f"{folder} holds no model.safetensors; expected a folder written by train-detector")
-    cfg, model = _received(folder / "config.yaml")
-    try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (SafetensorError, RuntimeError) as error:
-        raise TemDataError(
-            f"{folder / 'model.safetensors'}: expected the weights of the network that config.yaml beside it describes "
-            f"({str(error).splitlines()[0]}); train the detector again, or fetch it anew"
-        ) from error
-    return Detector(model.eval(), cfg, tuple(read_json(folder / "classes.json")))
-
-
-def _received(path: Path) -> tuple[CfgNode, nn.Module]:
-    """The configuration of a file that may be a stranger's, and its network: no other file or address is opened."""
-    cfg = get_cfg()
-    try:
-        # Not by merge_from_file, which fetches whatever `_BASE_` names.
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(settings, dict):
-            raise ValueError(f"it holds a {type(settings).__name__}, not settings by name")
-        if BASE_KEY in settings:
-            raise ValueError(f"{BASE_KEY} names another file, {settings[BASE_KEY]!r}, which is refused")
-        if settings.get("VERSION", cfg.VERSION) != cfg.VERSION:
-            raise ValueError(f"it is of version {settings['VERSION']} of detectron2's settings, not {cfg.VERSION}")
-        cfg.merge_from_other_cfg(CfgNode(settings))
-        cfg.MODEL.WEIGHTS = ""
-        cfg.MODEL.DEVICE = str(own_device())
-        return cfg, build_model(cfg)
-    except _FAULTS as error:
-        reason = " ".join(str(error).split())
-        raise TemDataError(f"{path}: expected the file that train-detector wrote ({reason})") from error
-
-
-def _downloaded(name: str) -> Path:
-    from tem_data.download.fetching import fetch
-
-    try:
-        return fetch(name, ["model.safetensors", "config.yaml", "classes.json"]).folder
-    except TemDataError as error:
-        raise TemDataError(f"detector {name}: {error}") from error
+    return model
 
 
 class _ArraysOnly(pickle.Unpickler):

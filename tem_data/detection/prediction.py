@@ -1,23 +1,23 @@
-"""Find defects on patches and on whole micrographs."""
+"""Find defects on patches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pycocotools import mask as rle_ops
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from tem_data.core.micrograph import Defect, Micrograph, defect_from_mask, halved, window
-from tem_data.detection.model import Detector
+from tem_data.core.micrograph import Defect, defect_from_mask
+from tem_data.detection.detectron import Instances, detector_postprocess
+from tem_data.detection.tiling import FAINT, MARGIN, OnTile, Wanted
+
+if TYPE_CHECKING:
+    from tem_data.detection.detector import Detector
 
 BATCH = 8
-SAME = 0.5
-MARGIN = 1 / 16
 
 
 @torch.no_grad()
@@ -33,103 +33,27 @@ def predict_patches(
     return found
 
 
-def predict_micrograph(detector: Detector, image: np.ndarray, tile: int) -> tuple[Defect, ...]:
-    """The defects on a whole micrograph `(h, w) uint8`, by tiles of `tile` px that overlap by half.
-
-    Each tile answers for the defects whose box centre lies nearer to its own
-    centre than to that of any other tile, or at most a sixteenth of a tile beyond;
-    what several tiles report is taken from the surest that sees it whole. So a
-    defect of up to half a tile is seen whole and reported once.
-    """
-    rows, columns = _starts(image.shape[0], tile), _starts(image.shape[1], tile)
-    corners = [(x, y) for y in rows for x in columns]
-    crops = [image[y : y + tile, x : x + tile] for x, y in corners]
-    height, width = crops[0].shape
-    candidates = [
-        _Candidate(defect, x, y)
-        for (x, y), defects in zip(corners, predict_patches(detector, crops, progress=len(crops) > 20), strict=True)
-        for defect in defects
-        if _in_cell(x + defect.x + defect.mask.shape[1] / 2, x, columns, width)
-        and _in_cell(y + defect.y + defect.mask.shape[0] / 2, y, rows, height)
+@torch.inference_mode()
+def predict_wanted(detector: Detector, images: Sequence[np.ndarray], threshold: float, wanted: Wanted) -> list[OnTile]:
+    """As `predict_patches`, but only what has a score of `threshold` or more and is `wanted`: masks cost most."""
+    model: Any = detector.model
+    model.eval()
+    batch = [model_input(detector, image) for image in images]
+    shown = model.preprocess_image(batch)
+    features = model.backbone(shown.tensor)
+    proposals, _ = model.proposal_generator(shown, features, None)
+    chosen, faint = [], []
+    for k, found in enumerate(model.roi_heads._forward_box(features, proposals)):
+        shrunk = images[k].shape[0] / found.image_size[0]
+        centres = found.pred_boxes.get_centers().cpu().numpy() * shrunk
+        scores = found.scores.cpu().numpy()
+        chosen.append(found[torch.from_numpy((scores >= threshold) & wanted(k, centres, MARGIN))])
+        faint.append(float(scores[(scores >= FAINT) & (scores < threshold) & wanted(k, centres, 0)].sum()))
+    drawn = model.roi_heads.forward_with_given_boxes(features, chosen)
+    return [
+        OnTile(_defects(detector_postprocess(found, *image.shape).to("cpu"), detector.classes), sum_of_faint)
+        for found, image, sum_of_faint in zip(drawn, images, faint, strict=True)
     ]
-    kept = _reported_once(candidates, (height, width), image.shape)
-    found = (cast(Defect, window(c.defect, -c.x, -c.y, image.shape)) for c in kept)
-    return tuple(sorted(found, key=lambda d: -d.score))
-
-
-class _Candidate(NamedTuple):
-    """A defect as a tile shows it, and the tile's upper left pixel."""
-
-    defect: Defect
-    x: int
-    y: int
-
-    def box(self) -> tuple[int, int, int, int]:
-        left, top, width, height = self.defect.bbox
-        return self.x + left, self.y + top, self.x + left + width, self.y + top + height
-
-
-def _in_cell(middle: float, start: int, starts: Sequence[int], side: int) -> bool:
-    """Whether, along one axis, a tile of `side` px answers for a defect at `middle`."""
-    distance = np.abs(np.add(starts, side / 2) - middle)
-    # a step beyond the border between two tiles is a step further from one centre and nearer to the other
-    return distance[starts.index(start)] - distance.min() <= 2 * MARGIN * side
-
-
-def _reported_once(candidates: Sequence[_Candidate], tile: tuple[int, int], shape: tuple[int, int]) -> list[_Candidate]:
-    """The best candidate for each defect: the surer one, unless it lies so near to its tile's edge that it may be cut.
-
-    Of those that touch an edge it is the largest. Within a tile the detector has chosen already.
-    """
-
-    def room(candidate: _Candidate) -> float:
-        left, top, width, height = candidate.defect.bbox
-        x, y = candidate.x, candidate.y
-        rooms = [(left, x > 0), (top, y > 0)]
-        rooms += [(tile[1] - left - width, x + tile[1] < shape[1]), (tile[0] - top - height, y + tile[0] < shape[0])]
-        return min([MARGIN * min(tile), *(space for space, within in rooms if within)])
-
-    def rank(candidate: _Candidate) -> tuple[float, ...]:
-        space, defect = room(candidate), candidate.defect
-        return -space, 0 if space else -defect.area, -defect.score
-
-    ranked = sorted(candidates, key=rank)
-    boxes = np.array([(*c.box(), c.x, c.y) for c in ranked]).reshape(-1, 6)
-    kept = np.zeros(len(ranked), bool)
-    for number, (left, top, right, bottom, x, y) in enumerate(boxes):
-        meets = (boxes[:, 0] < right) & (boxes[:, 1] < bottom) & (boxes[:, 2] > left) & (boxes[:, 3] > top)
-        elsewhere = (boxes[:, 4] != x) | (boxes[:, 5] != y)
-        better = (ranked[i] for i in np.flatnonzero(kept & meets & elsewhere))
-        kept[number] = not any(_same(ranked[number], other, tile) for other in better)
-    return [candidate for candidate, is_kept in zip(ranked, kept, strict=True) if is_kept]
-
-
-def _same(a: _Candidate, b: _Candidate, tile: tuple[int, int]) -> bool:
-    """Whether two tiles show one defect: a mask IoU of `SAME` within what both of them show."""
-    x, y = max(a.x, b.x), max(a.y, b.y)
-    common = min(a.y, b.y) + tile[0] - y, min(a.x, b.x) + tile[1] - x
-    one, other = (window(c.defect, x - c.x, y - c.y, common) for c in (a, b))
-    if one is None or other is None:
-        return False
-    return rle_ops.iou([one.rle(*common)], [other.rle(*common)], [0]).item() >= SAME
-
-
-def predict_halved(
-    detector: Detector, micrograph: Micrograph, tile: int, max_side: int | None = None
-) -> tuple[Defect, ...]:
-    """The defects, in its own px, of a micrograph that is halved until no side is longer than `max_side` px."""
-    small, scale = micrograph, 1
-    while max_side and max(small.shape) > max_side:
-        small, scale = halved(small), scale * 2
-    return tuple(
-        replace(d, x=d.x * scale, y=d.y * scale, mask=d.mask.repeat(scale, 0).repeat(scale, 1))
-        for d in predict_micrograph(detector, cast(np.ndarray, small.image), tile)
-    )
-
-
-def _starts(side: int, tile: int) -> list[int]:
-    last = max(0, side - tile)
-    return sorted({*range(0, last, tile // 2), last})
 
 
 def model_input(detector: Detector, image: np.ndarray) -> dict:
@@ -142,7 +66,7 @@ def model_input(detector: Detector, image: np.ndarray) -> dict:
     return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
 
 
-def _defects(instances, classes: Sequence[str]) -> tuple[Defect, ...]:
+def _defects(instances: Instances, classes: Sequence[str]) -> tuple[Defect, ...]:
     def each() -> Iterator[Defect | None]:
         for mask, category, score in zip(
             instances.pred_masks.numpy(), instances.pred_classes.tolist(), instances.scores.tolist(), strict=True

@@ -6,7 +6,6 @@ import os
 
 from tem_data.core.files import is_main_process, work_folder
 from tem_data.core.schema import common_classes, read_rows
-from tem_data.detection.model import save_detector
 from tem_data.detection.settings import DetectorSettings
 from tem_data.detection.training import train_detector
 from tem_data.training.checkpoints import History
@@ -30,6 +29,6 @@ def train_detector_on(
     with work_folder(out, [settings, seed], *folders) as work:
         detector, history = train_detector(training, classes, settings, seed, work, *added)
         if is_main_process():
-            save_detector(detector, out)
+            detector.save_pretrained(out)
     print(f"{out}: a detector of {', '.join(classes)}")
     return history

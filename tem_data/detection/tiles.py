@@ -12,7 +12,7 @@ import numpy as np
 from tem_data.coco.writing import coco_results
 from tem_data.core.files import atomic_write, write_json
 from tem_data.core.schema import read_classes, read_dataset
-from tem_data.detection.model import load_detector
+from tem_data.detection.detector import Detector
 from tem_data.detection.prediction import predict_patches
 
 Folder = str | os.PathLike
@@ -20,7 +20,7 @@ Folder = str | os.PathLike
 
 def predict_tiles(detector: Folder, patches: Folder, out: Folder, splits: Sequence[str]) -> None:
     """Find the defects on the tiles of some splits, at every confidence; write COCO results `SPLIT.json` to `out`."""
-    loaded, classes = load_detector(detector), read_classes(patches)
+    loaded, classes = Detector.from_pretrained(detector), read_classes(patches)
     with atomic_write(out) as draft:
         for split in splits:
             tiles = list(read_dataset(patches, split))

@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.micrograph import Micrograph, paste
+from tem_data.detection.about import about_patches
 from tem_data.detection.augmentation import Look, draw_look, draw_side
+from tem_data.detection.detector import Detector
 from tem_data.detection.detectron import BitMasks, Boxes, EventStorage, Instances
 from tem_data.detection.ignoring import IGNORED, ignoring
-from tem_data.detection.model import Detector, detector_config, new_detector
+from tem_data.detection.model import detector_config, new_network
 from tem_data.detection.settings import DetectorSettings
 from tem_data.training.checkpoints import History
 from tem_data.training.loop import REPORT_STEPS, fit
@@ -42,9 +44,9 @@ def train_detector(
     """
     if not any(not d.ignore for patch in patches for d in patch.defects):
         raise TemDataError("the training patches hold no defect to learn from; look at the patch stage's counts")
-    grey = np.concatenate([patch.pixels.ravel()[::16] for patch in patches])
-    cfg = detector_config(settings, classes, float(grey.mean()), float(max(grey.std(), 1.0)))
-    model = new_detector(ignoring(cfg), classes, settings.weights, seed).model
+    about = about_patches(patches, classes, settings.network)
+    cfg = detector_config(settings, classes, about.grey_mean, max(about.grey_std, 1.0))
+    model = new_network(ignoring(cfg), settings.weights, seed)
     pool, side = [*patches, *pairs], patches[0].shape[0]
 
     def batch_loss(model: nn.Module, rng: np.random.Generator, step: int, part: slice) -> dict[str, torch.Tensor]:
@@ -61,7 +63,7 @@ def train_detector(
     run = settings, workdir, seed
     model, rows = fit(model.train(), batch_loss, optimizer, schedule, *run, section="detector")
     history = [row | {"step": k} for k, row in enumerate(rows) if k % REPORT_STEPS == 0]
-    return Detector(model, cfg, tuple(classes)), history
+    return Detector(model, cfg, about), history
 
 
 def _losses(model: nn.Module, batch: list[dict], step: int) -> dict[str, torch.Tensor]:

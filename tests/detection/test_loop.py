@@ -15,7 +15,7 @@ from torch import nn
 
 from tem_data.core.errors import TemDataError
 from tem_data.detection import training
-from tem_data.detection.model import load_detector, save_detector
+from tem_data.detection.detector import Detector
 from tem_data.detection.prediction import predict_patches
 from tem_data.training.loop import fit
 from tests.detection.test_detection import SHORT, toy, train
@@ -57,9 +57,11 @@ def test_half_precision_learns_and_leaves_a_plain_detector(tmp_path):
     assert all(np.isfinite(value) for row in half for value in row.values())
     assert half[-1]["loss"] < 0.7 * half[0]["loss"]
 
-    save_detector(detector, tmp_path / "saved")
+    detector.save_pretrained(tmp_path / "saved")
     images = [patch.image for patch in patches[:4]]
-    one, other = (predict_patches(d, images, progress=False) for d in (detector, load_detector(tmp_path / "saved")))
+    one, other = (
+        predict_patches(d, images, progress=False) for d in (detector, Detector.from_pretrained(tmp_path / "saved"))
+    )
     assert [d.score for found in one for d in found] == [d.score for found in other for d in found] != []
 
 
