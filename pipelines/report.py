@@ -9,9 +9,12 @@ from pathlib import Path
 from pipelines.common import stage
 from tem_data.core.files import atomic_write
 from tem_data.core.micrograph import Micrograph, class_mask
-from tem_data.core.places import RESULTS, Cell
+from tem_data.core.places import CARDS, IMPORT_SHEET, RESULTS, Cell
 from tem_data.core.schema import read_dataset
+from tem_data.core.settings import SettingsFile
 from tem_data.figures import Shown, colour_mask, contact_sheet
+from tem_data.reports.origin import Origin
+from tem_data.reports.page import Link
 from tem_data.study.arms import ARMS, StudySettings
 from tem_data.study.run_report import RunReport, draw_run, read_run_report, write_run_report
 
@@ -21,15 +24,25 @@ SHEET_STEP = 10
 
 def main(cell: Cell, study: StudySettings) -> None:
     test = list(read_dataset(cell.data / "patches", "test"))
-    simulated = " (simulated micrographs)" if test[0].origin == "builtin" else ""
-    title = f"Split {cell.split}, n = {cell.size}, run {cell.run}{simulated}"
+    origin = Origin(SettingsFile.open().content, simulated=test[0].origin == "builtin")
+    title = f"Split {cell.split}, n = {cell.size}, run {cell.run}" + " (simulated micrographs)" * origin.simulated
     run = read_run_report(cell.results, cell.folder, study.arms, test, title)
     with atomic_write(cell.folder / "figures") as draft:
         draft.mkdir()
-        write_run_report(run, cell.folder / "report.html", draft, draw_run(run, draft))
+        write_run_report(run, cell.folder / "report.html", draft, draw_run(run, draft), origin, links(study))
         with atomic_write(RESULTS / "figures" / f"{cell.folder.name}.png") as picture:
             picture.write_bytes((draft / "thresholds.png").read_bytes())
     contact_sheet(cell.folder / "contact_sheet.png", sheet_rows(cell, study.arms, run), run.classes, title)
+
+
+def links(study: StudySettings) -> list[Link]:
+    return [
+        Link("Study", "../study.html"),
+        Link("Imported micrographs", f"../{IMPORT_SHEET.name}"),
+        Link("Contact sheet", "contact_sheet.png"),
+        *([Link("Card of the diffusion model", f"../../{CARDS}/ldm.md")] if study.models else []),
+        Link("Card of the detectors", f"../../{CARDS}/detector.md"),
+    ]
 
 
 def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Sequence[Shown]]:
@@ -37,10 +50,8 @@ def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Seq
     labelled = _fullest(_every_tenth(cell.data / "patches"))
     rows: dict[str, Sequence[Shown]] = {"labelled": [(p.pixels, p.defects) for p in labelled]}
     for arm in arms:
-        added = _fullest(_added(cell, arm)) if arm != "exp" else []
-        if added and arm == "exp_gen_filtered":
-            rows["dropped by the filter"] = [(p.pixels, p.defects) for p in added]
-        elif added and added[0].origin == "gen":
+        added = _fullest(_every_tenth(cell.folder / "pairs" / arm)) if arm != "exp" else []
+        if added and added[0].origin == "gen":
             masks = [colour_mask(class_mask(p.defects, run.classes, p.shape), run.classes) for p in added]
             rows |= {"requested mask": [(m, ()) for m in masks], "generated": [(p.pixels, ()) for p in added]}
         elif added:
@@ -50,15 +61,6 @@ def sheet_rows(cell: Cell, arms: Sequence[str], run: RunReport) -> dict[str, Seq
     for arm in arms:
         rows[f"test: {ARMS[arm]}"] = [(run.tiles[i].pixels, run.found[ARMS[arm]][i]) for i in tested]
     return rows
-
-
-def _added(cell: Cell, arm: str) -> list[Micrograph]:
-    """Some of the pairs that an arm adds; of the filter the generated ones that it left out."""
-    pairs = cell.folder / "pairs"
-    if arm != "exp_gen_filtered":
-        return _every_tenth(pairs / arm)
-    kept = {pair.micrograph_id for pair in read_dataset(pairs / arm, "train")}
-    return [pair for pair in read_dataset(pairs / "exp_gen", "train") if pair.micrograph_id not in kept]
 
 
 def _every_tenth(folder: Path) -> list[Micrograph]:

@@ -61,19 +61,6 @@ def colour_mask(mask: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     return np.array([(0, 0, 0), *(to_rgb(colour_of(name, classes)) for name in classes), (1, 1, 1)])[mask]
 
 
-def overlay(path: str | os.PathLike, image: np.ndarray, defects: Sequence[Defect], classes: Sequence[str]) -> None:
-    """An image `(h, w) uint8` with the outlines of its defects, pixel for pixel, as a PNG."""
-    from matplotlib.figure import Figure
-
-    height, width = image.shape
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1))
-    show(axes, image, defects, classes)
-    axes.set_axis_off()
-    with atomic_write(Path(path)) as draft:
-        figure.savefig(draft, format="png")
-
-
 Shown = tuple[np.ndarray, Sequence[Defect]]
 """A picture, grey or RGB, and the defects whose outlines to draw on it."""
 
@@ -161,15 +148,20 @@ def draw_scale(axes, micrograph: Micrograph) -> None:
     if micrograph.nm_per_px is None:
         return
     height, width = micrograph.shape
-    most = width * micrograph.nm_per_px / 3
-    power = 10.0 ** np.floor(np.log10(most))
-    length = max(step * power for step in (1, 2, 5) if step * power <= most)
+    length = scale_bar_nm(width, micrograph.nm_per_px)
     left, y = 0.05 * width, 0.93 * height
     x = (left, left + length / micrograph.nm_per_px)
     axes.plot(x, (y, y), color="black", linewidth=3.5, solid_capstyle="butt")
     axes.plot(x, (y, y), color="white", linewidth=2, solid_capstyle="butt")
     label = axes.text(left, y - 0.03 * height, f"{length:g} nm", color="white", fontsize=7, va="bottom")
     label.set_bbox({"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1})
+
+
+def scale_bar_nm(width_px: int, nm_per_px: float) -> float:
+    """The length of a scale bar: 1, 2 or 5 × a power of ten nm, at most a third of a picture's width."""
+    most = width_px * nm_per_px / 3
+    power = 10.0 ** np.floor(np.log10(most))
+    return max(step * power for step in (1, 2, 5) if step * power <= most)
 
 
 def mosaic(tiles: Sequence[Micrograph], found: Sequence[Sequence[Defect]]) -> tuple[Micrograph, tuple[Defect, ...]]:

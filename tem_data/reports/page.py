@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +19,41 @@ KINDS = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".j
 LARGEST_PNG = 200_000  # bytes; a larger picture, as micrographs are, goes in as JPEG
 WIDEST_PX = 1600
 JPEG_QUALITY = 85
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+HALF_PT = 300  # the widest drawing that shares a line with another; one column of a journal has 249 pt
+
+
+@dataclass(frozen=True)
+class Link:
+    """To another page; `href` is relative to the page it stands on. Also a value of a table."""
+
+    text: str
+    href: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with a column for every key that any row has, in the order in which they first occur."""
+    """Rows with a column for every key that any row has, in the order in which they first occur.
+
+    A `folded` one shows its caption alone until it is opened.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     caption: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure file, SVG, PNG or JPEG."""
+    """A figure file, SVG, PNG or JPEG.
+
+    A `small` one, as of a sheet, shares a line with others; `href` is what a click on it opens.
+    """
 
     path: str | os.PathLike
     caption: str = ""
+    small: bool = False
+    href: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +64,21 @@ class Section:
     text: str = ""
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
+    links: Sequence[Link] = ()
 
 
-def write_report(path: str | os.PathLike, title: str, summary: str, sections: Sequence[Section]) -> None:
-    """Title, `summary` (plain text as of a section), contents, and the sections, as one HTML file without references.
+def write_report(
+    path: str | os.PathLike,
+    title: str,
+    summary: str,
+    sections: Sequence[Section],
+    links: Sequence[Link] = (),
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Title, `links`, `summary` (plain text as of a section), `facts`, contents and the sections as one HTML file.
 
-    Raises TemDataError for a picture that cannot be read or is of no known kind.
+    It needs no other file; links may lead to some. Raises TemDataError for a
+    picture that cannot be read or is of no known kind.
     """
     import jinja2
 
@@ -61,8 +90,11 @@ def write_report(path: str | os.PathLike, title: str, summary: str, sections: Se
         lstrip_blocks=True,
     )
     environment.filters |= {"paragraphs": _paragraphs, "columns": _columns, "cell": cell, "number": is_number}
-    environment.filters["embedded"] = embedded
-    text = environment.get_template("report.html.jinja").render(title=title, summary=summary, sections=sections)
+    environment.filters |= {"embedded": embedded, "figure_class": _figure_class, "unbroken": _unbroken}
+    environment.tests["link"] = lambda value: isinstance(value, Link)
+    text = environment.get_template("report.html.jinja").render(
+        title=title, summary=summary, sections=sections, links=links, facts=facts or {}
+    )
     with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
@@ -103,6 +135,20 @@ def _jpeg(content: bytes) -> bytes:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=JPEG_QUALITY)
     return out.getvalue()
+
+
+def _figure_class(path: str | os.PathLike) -> str:
+    """Drawings are inverted on a dark page, micrographs are not; narrow drawings stand side by side."""
+    if Path(path).suffix.lower() != ".svg":
+        return "photo"
+    width = re.search(r'<svg[^>]*? width="([\d.]+)pt"', Path(path).read_text(encoding="utf-8"))
+    return "drawn half" if width and float(width[1]) <= HALF_PT else "drawn"
+
+
+def _unbroken(text: str) -> str:
+    """With spaces that break no line within brackets and around ±, so that a narrow column breaks between numbers."""
+    text = re.sub(r"\[[^\]]*\]|\([^)]*\)", lambda part: part[0].replace(" ", NO_BREAK_SPACE), text)
+    return re.sub(r" (?=[±%])|(?<=±) ", NO_BREAK_SPACE, text)
 
 
 def _paragraphs(text: str) -> list[str]:

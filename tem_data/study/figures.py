@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.typing import FillStyleType
 
 COLUMNS = 3
+SIZE_LABEL = "n, training and validation micrographs"
 LEAST_SPAN = 0.1  # of a score axis, so that a difference in the fourth place does not look large
 LOG_MARGIN = 1.6  # its square is more than 2.5, so that one of 1, 2, 5, 10 … is on the axis
 FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "right", "bottom", "top")
@@ -92,7 +93,7 @@ def _by_size(
                     _bands(axes, at + room, pick(intervals, split=split, arm=arm, size=size), style)
                     _runs(axes, at, room, numbers(pick(rows, split=split, arm=arm, size=size), value), style)
             axes.set(xticks=range(len(sizes)), xticklabels=sizes, xlim=(-0.5, len(sizes) - 0.5))
-            axes.set(xlabel="training micrographs", ylabel=label)
+            axes.set(xlabel=SIZE_LABEL, ylabel=label)
             axes.set_title(f"split {split}", loc="left")
         _widen(panels[0])
         legend(figure, _keys(styles, several, bool(intervals)), None if columns > 1 else 2)

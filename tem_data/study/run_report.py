@@ -15,11 +15,14 @@ from tem_data.core.micrograph import Defect, Micrograph
 from tem_data.fidelity.text import read_section as read_fidelity
 from tem_data.mask_comparison.text import read_section as read_masks
 from tem_data.materials import figures as materials_figures
-from tem_data.reports.page import Picture, Section, Table, write_report
+from tem_data.reports.origin import Origin
+from tem_data.reports.page import Link, Picture, Section, Table, write_report
 from tem_data.scoring import figures as scoring_figures
 from tem_data.scoring import scores_of, total
 from tem_data.study.arms import ARMS
-from tem_data.study.tables import HEADLINE, read_counts
+from tem_data.study.run_tables import class_table, materials_tables, score_table, span, trust_table
+from tem_data.study.tables import read_counts
+from tem_data.trust.figures import trust_figure
 
 NAMES = ("arm", "role", "source", "category", "micrograph_id", "whole", "found")
 PARITY = {
@@ -27,11 +30,6 @@ PARITY = {
     "areal_density_1e-4_per_nm2": ("areal density", "10⁻⁴ nm⁻²"),
     "mean_circularity": ("mean circularity", ""),
     "hardening_quadrature_mpa": ("hardening, quadrature sum", "MPa"),
-}
-MEASURED = PARITY | {
-    "found_mean_size_nm": ("mean size of found defects", "nm"),
-    "volume_density_1e21_per_m3": ("volume density", "10²¹ m⁻³"),
-    "hardening_linear_mpa": ("hardening, linear sum", "MPa"),
 }
 
 
@@ -135,10 +133,18 @@ def draw_run(run: RunReport, folder: Path) -> dict[str, str]:
         "circularity": "Heywood circularity of the same defects; 1 is a disc.",
         "parity": "Predicted against true quantities of each calibrated test micrograph; on the line they agree.",
     }
+    for arm, held in arms.items():
+        trust_figure(folder / trust_stem(arm), held["trust"])
+        captions[trust_stem(arm)] = f"{arm}: chances of finds to be true (left) and F1_HM of micrographs (right)."
     if ranked := _ranked(run):
         figures.ranked_overlays(folder / "micrographs", ranked, classes)
         captions["micrographs"] = "The test micrographs on which the first arm scored best, in the middle and worst."
     return captions
+
+
+def trust_stem(arm: str) -> str:
+    """The name of the figure of an arm, by its display name, in a folder."""
+    return "trust_" + arm.lower().replace("+", "_")
 
 
 def _parity_rows(micrographs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -175,7 +181,14 @@ def _ranked(run: RunReport) -> list[figures.Ranked]:
     return ranked
 
 
-def write_run_report(run: RunReport, path: str | os.PathLike, folder: Path, captions: Mapping[str, str]) -> None:
+def write_run_report(
+    run: RunReport,
+    path: str | os.PathLike,
+    folder: Path,
+    captions: Mapping[str, str],
+    origin: Origin,
+    links: Sequence[Link] = (),
+) -> None:
     """The HTML file of a run, of the figures that `draw_run` put into `folder`."""
 
     def pictures(*stems: str) -> list[Picture]:
@@ -186,7 +199,7 @@ def write_run_report(run: RunReport, path: str | os.PathLike, folder: Path, capt
 
     sections = [
         Section("Scores", SCORES_TEXT, [Table(score_table(run.evaluations))], pictures("thresholds", "ious")),
-        Section("Classes", "", [Table(class_table(run.evaluations))], pictures("classes", "confusion")),
+        Section("Classes", CLASSES_TEXT, [Table(class_table(run.evaluations))], pictures("classes", "confusion")),
         Section(
             "Sizes, shapes, densities",
             MATERIALS_TEXT,
@@ -194,9 +207,13 @@ def write_run_report(run: RunReport, path: str | os.PathLike, folder: Path, capt
             pictures("size_nm", "circularity", "parity"),
         ),
         Section("Micrographs", "", (), pictures("micrographs")),
+        Section(
+            "Trust", TRUST_TEXT, [Table(trust_table(run.evaluations))], pictures(*map(trust_stem, run.evaluations))
+        ),
         *run.generated,
+        origin.section,
     ]
-    write_report(path, run.title, summary(run.evaluations), sections)
+    write_report(path, run.title, summary(run.evaluations), sections, links, origin.facts)
 
 
 SCORES_TEXT = (
@@ -205,13 +222,22 @@ SCORES_TEXT = (
     "fixed. “Best on test” takes the best threshold on the test micrographs themselves and flatters; it is there to "
     "compare with papers that report it. AP is COCO's average precision, IoU 0.50:0.05:0.95."
 )
+CLASSES_TEXT = (
+    "Labelled: defects to be found. Predicted: defects that the detector gave this class. Found: labelled defects that "
+    "some prediction matches, whatever its class; F1 counts those of the right class."
+)
 MATERIALS_TEXT = (
     "Measured on the tiles, truth and prediction alike. Defects are counted by a frame (½ on a tile's edge, ¼ on its "
     "corner), but what an edge leaves of a defect below patch.min_area_px is in no count. Sizes and shapes are those "
     "of defects that no edge cuts, of which large ones are fewer. So densities, sizes and hardening come out somewhat "
-    "low; for absolute values measure whole micrographs with `tem-data measure`. Errors are (predicted − true) / true "
-    "in percent, per micrograph: mean ± standard deviation. Micrographs without nm per px, or without thickness, are "
-    "left out of what needs it, and counted."
+    "low; for absolute values measure whole micrographs with “tem-data measure”. Errors are (predicted − true) / true. "
+    "Micrographs without nm per px, or without thickness, are left out of what needs it, and counted."
+)
+
+TRUST_TEXT = (
+    "What is expected of a micrograph without its labels, beside what is true of it. Each validation or test "
+    "micrograph was held out with its scene while the chances were fitted on the others. The error of the expected F1_HM is worth "
+    "something where it is below that of taking the mean F1_HM for every micrograph."
 )
 
 
@@ -227,74 +253,3 @@ def summary(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
         f"On {len(first['micrographs'])} test micrographs in {scenes} scenes, with {first['scores']['truths']} "
         f"labelled defects, {'; '.join(arms)}. One run says little about how arms differ: see the study's report."
     )
-
-
-def span(interval: Sequence[float] | None) -> str:
-    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-
-
-def score_table(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One line an arm."""
-    rows = []
-    for arm, held in evaluations.items():
-        scores = held["scores"]
-        row: dict[str, Any] = {"arm": arm, "threshold": scores["threshold"]}
-        for name in HEADLINE:
-            label = figures.F1_NAMES.get(name, name)
-            row[label] = f"{scores[name]:.3f}{span(held['intervals'].get(name))}"
-        row |= {"F1_HM best on test": held["best_on_test"]["f1_hm"], "AP": held["average_precision"]["ap"]}
-        rows.append(row)
-    return rows
-
-
-def class_table(evaluations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One line an arm and class."""
-    return [
-        {"arm": arm, "class": name}
-        | {key: held["scores"]["by_class"][name][key] for key in ("truths", "predictions", "matched")}
-        | {
-            "F1": held["scores"]["f1_by_class"].get(name),
-            "AP": held["average_precision"]["by_class"].get(name),
-        }
-        for arm, held in evaluations.items()
-        for name in held["classes"]
-    ]
-
-
-def materials_tables(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Table]:
-    """One table an arm: each quantity of each class, true and predicted, and how far it is off."""
-    tables = []
-    for arm, held in evaluations.items():
-        rows = [
-            _quantity_row(held["materials"], name, column)
-            for name in (*held["classes"], "all")
-            for column in MEASURED
-            if name == "all" or column != "hardening_linear_mpa"  # of one class both sums are the same
-        ]
-        tables.append(Table(rows, arm))
-    left_out = [{"arm": arm} | _left_out(held["materials"]) for arm, held in evaluations.items()]
-    return [*tables, Table(left_out, "Left out")]
-
-
-def _quantity_row(materials: Mapping[str, Any], category: str, column: str) -> dict[str, Any]:
-    pooled = materials["classes"][category]["pooled"]
-    error = materials["classes"][category]["per_micrograph"][column]["percent_error"]
-    name, unit = MEASURED[column]
-    row = {"class": category, "quantity": f"{name}, {unit}" if unit else name}
-    row |= {"true": pooled[f"true_{column}"], "predicted": pooled[f"predicted_{column}"]}
-    row |= {"error, pooled (%)": _round(pooled[f"{column}_error_percent"])}
-    row |= {"|error| a micrograph (%)": _round(error["mean_absolute"]), "sd": _round(error["std_absolute"])}
-    return row | {"micrographs": error["n"]}
-
-
-def _left_out(materials: Mapping[str, Any]) -> dict[str, int]:
-    return {
-        "micrographs": materials["micrographs"],
-        "of them without nm per px": len(materials["without_nm_per_px"]),
-        "without thickness": len(materials["without_thickness_nm"]),
-        "classes without a barrier strength": len(materials["without_barrier_strength"]),
-    }
-
-
-def _round(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"

@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:
-    """The scores of one detector that `dvc metrics` compares; `best_on_test` is what [P26] reports."""
+    """The scores of one detector, as cards read them; `best_on_test` is what [P26] reports."""
     at, top = evaluation.scores, evaluation.best_on_test
     return {name: getattr(at, name) for name in HEADLINE} | {
         "f1_by_class": at.f1_by_class,
@@ -112,7 +112,7 @@ def _read_run(results: Path, run: Cell, arm: str) -> Run:
     for name in SCORES:
         low, high = content["intervals"].get(name, (None, None))
         scores |= {f"{name}_low": low, f"{name}_high": high}
-    scores |= {f"f1_{name}": content["scores"]["f1_by_class"].get(name) for name in content["classes"]}
+    scores |= {f"f1_by_class.{name}": content["scores"]["f1_by_class"].get(name) for name in content["classes"]}
     scores |= {
         "threshold_from_validation": content["scores"]["threshold"],
         "best_on_test_f1_hm": content["best_on_test"]["f1_hm"],
@@ -120,6 +120,12 @@ def _read_run(results: Path, run: Cell, arm: str) -> Run:
     }
     scene = {name: held["scene"] for name, held in content["micrographs"].items()}
     return Run(run.split, run.size, run.run, arm, scores, read_counts(content), scene)
+
+
+def mean_f1_hm(runs: Sequence[Run]) -> dict[str, float]:
+    """F1_HM of each arm by its display name, the mean over all its runs: what `dvc metrics` and `dvc exp` compare."""
+    arms = {ARMS[arm]: [r.scores["f1_hm"] for r in runs if r.arm == arm] for arm in dict.fromkeys(r.arm for r in runs)}
+    return {arm: float(np.mean(scores)) for arm, scores in arms.items()}
 
 
 def gains(runs: Sequence[Run], resamples: int = 2000) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ def test_iou_sweep(tmp_path):
 
 
 def test_a_legend_takes_no_more_columns_than_the_figure_is_wide(tmp_path):
-    arms = ("EXP", "EXP+GEN", "EXP+GEN filtered", "EXP+CP")
+    arms = ("EXP", "EXP+GEN", "EXP+PAINT", "EXP+CP")
     figure = scoring_figures.class_bars(tmp_path / "bars", {arm: {"bdot": 0.5} for arm in arms}, CLASSES)
     (legend,) = figure.legends
     assert legend_texts(figure) == list(arms)
@@ -110,7 +110,7 @@ def test_a_legend_takes_no_more_columns_than_the_figure_is_wide(tmp_path):
 def test_class_bars_leave_out_absent_classes(tmp_path):
     f1 = {"EXP": {"100": 0.4, "111": 0.8}, "EXP+GEN": {"100": 0.5, "111": 0.7, "bdot": 0.9}}
     figure = scoring_figures.class_bars(tmp_path / "bars", f1, CLASSES, {"EXP": {"111": (0.7, 0.85)}})
-    check_files(tmp_path / "bars", SINGLE_MM)
+    check_files(tmp_path / "bars", DOUBLE_MM)
     (axes,) = figure.axes
     heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
     assert heights[1] == [0.5, 0.7, 0.9]
@@ -312,10 +312,47 @@ def test_scale_bar_is_as_long_as_it_says(tmp_path):
     assert np.ptp(axes.lines[0].get_xdata()) == pytest.approx(10 / 0.4)
 
 
-def test_overlay_is_pixel_for_pixel(tmp_path):
+def test_overlay_is_pixel_for_pixel_above_its_legend(tmp_path):
     image = micrograph().image
     figures.overlay(tmp_path / "o.png", image, (Defect("100", 10, 10, np.ones((20, 20), bool)),), CLASSES)
     drawn = np.asarray(Image.open(tmp_path / "o.png").convert("RGB"), int)
-    assert drawn.shape == (60, 90, 3)
-    assert np.abs(drawn[40:, 40:] - image[40:, 40:, None]).max() <= 1
+    assert drawn.shape[1] == 90 and drawn.shape[0] > 60
+    assert np.array_equal(drawn[40:60, 40:], np.repeat(image[40:, 40:, None], 3, axis=2))
     assert np.ptp(drawn[20, 9:11], axis=-1).max() > 50  # the coloured edge
+    colours = {tuple(colour) for colour in drawn[60:].reshape(-1, 3)}
+    assert {(230, 159, 0), (86, 180, 233), (0, 158, 115)} <= colours  # of each class
+
+
+def bar_px(path, height):
+    """The length of the scale bar in an overlay of an image of this height, of whose strip nothing else is so long."""
+    white = (np.asarray(Image.open(path).convert("L"))[height:] == 255).astype(int)
+    steps = [np.flatnonzero(np.diff(np.pad(row, 1))) for row in white]
+    return max(ends[i + 1] - ends[i] for ends in steps for i in range(0, len(ends), 2))
+
+
+@pytest.mark.parametrize("width, nm_per_px, bar_nm", [(1024, 0.4, 100), (200, 0.25, 10), (700, 30, 5000)])
+def test_the_bar_of_an_overlay_is_as_long_as_it_says(tmp_path, width, nm_per_px, bar_nm):
+    figures.overlay(tmp_path / "o.png", np.zeros((50, width), np.uint8), (), CLASSES, nm_per_px)
+    assert bar_px(tmp_path / "o.png", 50) == pytest.approx(bar_nm / nm_per_px, abs=1)
+
+
+def test_confidences_stand_beside_defects_where_there_is_room(tmp_path):
+    image = np.full((200, 300), 90, np.uint8)
+    alone, edge = (Defect("100", x, 100, np.ones((10, 10), bool), score=0.87) for x in (150, 290))
+    crowd = tuple(Defect("111", 20 + 12 * i, 20 + 12 * j, np.ones((11, 11), bool)) for i in range(5) for j in range(5))
+
+    def white(defects):
+        figures.overlay(tmp_path / "o.png", image, defects, CLASSES, confidence=True)
+        return (np.asarray(Image.open(tmp_path / "o.png"))[:200] == 255).all(-1)
+
+    one = white((alone,))
+    assert one[95:125, 160:190].any() and not one[:, :140].any() and not one[:95].any()
+    assert white((edge,))[:, :290].any()  # on its left, as there is no room on its right
+    assert not white(crowd)[31:68, 31:68].any()  # none on the defects within
+
+
+def test_an_overlay_of_defects_of_no_class_and_many_long_names(tmp_path):
+    names = [f"a class of the long name {i}" for i in range(9)]
+    defects = (Defect("ambiguous", 3, 3, np.ones((5, 5), bool)), Defect(names[8], 20, 3, np.ones((5, 1), bool)))
+    figures.overlay(tmp_path / "o.png", np.zeros((64, 64), np.uint8), defects, names, 0.5, confidence=True)
+    assert Image.open(tmp_path / "o.png").height > 64 + 9 * 20

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from tem_data.core.settings import read_section
-from tem_data.detection.model import detector_config, new_detector
+from tem_data.detection.model import detector_config, new_network
 from tem_data.detection.settings import DetectorSettings
 from tem_data.detection.training import train_detector
 from tem_data.diffusion import Autoencoder, grain, train_ldm
@@ -40,7 +40,7 @@ def test_mask_rcnn_r50_fpn(params, patches, tmp_path):
     settings = read_section(DetectorSettings, params["detector"])
     assert settings.weights == "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
     # The model zoo cannot be reached from a test: weights of the same names and shapes stand in for COCO's.
-    stand_in = new_detector(detector_config(settings, CLASSES, 128.0, 40.0), CLASSES, None, seed=0).model.state_dict()
+    stand_in = new_network(detector_config(settings, CLASSES, 128.0, 40.0), None, seed=0).state_dict()
     save_file({k: v.contiguous() for k, v in stand_in.items()}, tmp_path / "weights.safetensors")
     settings = replace(settings, weights=str(tmp_path / "weights.safetensors"), iterations=2)
 

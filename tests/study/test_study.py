@@ -1,5 +1,7 @@
 import json
+import re
 from dataclasses import replace
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -10,17 +12,25 @@ from tem_data.core.files import write_json, write_table
 from tem_data.core.micrograph import Defect, Micrograph, window
 from tem_data.core.schema import Classes
 from tem_data.materials import DEFECT_COLUMNS, MICROGRAPH_COLUMNS, measure
+from tem_data.reports.origin import Origin
+from tem_data.reports.page import Link
 from tem_data.scoring import Rule
 from tem_data.scoring.evaluation import evaluate
+from tem_data.scoring.scores import scores_of, total
 from tem_data.study.arms import ARMS, StudySettings
-from tem_data.study.report import draw_study, gain_table, verdict, write_study_report
+from tem_data.study.page_tables import gain_rows, run_rows, score_rows
+from tem_data.study.report import draw_study, gain_table, verdict, write_study, write_study_report
 from tem_data.study.run_report import draw_run, read_run_report, write_run_report
+from tem_data.study.scenes import scene_verdict, scenes_of
 from tem_data.study.tables import HEADLINE, details, gains, headline, read_runs, sweep_rows
+from tem_data.trust.record import trusted
+from tem_data.trust.shown import shown_of
 
 CLASSES = Classes(("111", "bdot"), ("ambiguous",))
 SIDE = 64
 ADDED = {"added": ["exp_copypaste"], "models": [], "generated": [], "painted": [], "copy_paste": ["exp_copypaste"]}
-STUDY = StudySettings(cells=["1-4"], runs=[1, 2], arms=["exp", "exp_copypaste"], filtered=[], **ADDED)
+STUDY = StudySettings(cells=["1-4"], runs=[1, 2], arms=["exp", "exp_copypaste"], **ADDED)
+ORIGIN = Origin({"profile": "toy", "ldm": {"steps": 350}, "cards": {"license": None}}, simulated=True)
 
 
 def tiles(seed, micrographs):
@@ -92,7 +102,9 @@ def results(tmp_path):
             sure = [[d for d in seen if d.score >= evaluation.threshold] for seen in found]
             measured = measure(test, sure, CLASSES.names, frame=True)
             write_json(folder / "metrics.json", headline(evaluation))
-            write_json(folder / "evaluation.json", details(evaluation) | {"materials": measured.summary})
+            trust = trusted([(test, found)], test, CLASSES.names, evaluation.threshold)
+            extra = {"materials": measured.summary, "trust": shown_of(trust.held, CLASSES.names)}
+            write_json(folder / "evaluation.json", details(evaluation) | extra)
             write_table(folder / "sweep.csv", sweep_rows(evaluation, arm), ("arm", "role", "threshold", *HEADLINE))
             write_table(folder / "materials.csv", measured.micrographs, MICROGRAPH_COLUMNS)
             write_table(kept / "measured" / f"{arm}.csv", measured.defects, DEFECT_COLUMNS)
@@ -136,17 +148,9 @@ def test_a_run_that_is_missing_or_an_arm_that_is_unknown_is_named(results):
             replace(STUDY, arms=arms)
 
 
-def test_only_generated_pairs_are_filtered():
-    lists = {"arms": ["exp", "exp_gen_filtered"], "added": ["exp_gen_filtered"], "filtered": ["exp_gen_filtered"]}
-    with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
-        StudySettings(**lists, generated=[], painted=[], copy_paste=[])
-    both = {"arms": ["exp", "exp_gen", "exp_gen_filtered"], "added": ["exp_gen", "exp_gen_filtered"]}
-    StudySettings(**(lists | both), generated=["exp_gen"], painted=[], copy_paste=[])
-
-
 @pytest.mark.parametrize("arm, models", [("exp_paint", []), ("exp_copypaste", ["ldm"])])
 def test_an_arm_has_the_models_that_it_needs(arm, models):
-    lists = {"generated": [], "filtered": [], "painted": [], "copy_paste": []}
+    lists = {"generated": [], "painted": [], "copy_paste": []}
     lists["painted" if arm == "exp_paint" else "copy_paste"] = [arm]
     with pytest.raises(TemDataError, match="do not fit; take a choice of conf/arms"):
         StudySettings(arms=["exp", arm], added=[arm], models=models, **lists)
@@ -158,8 +162,68 @@ def test_the_baseline_alone_is_a_study_too(results, tmp_path):
     assert gains(runs) == []
     captions = draw_study([r.scores for r in runs], [], tmp_path)
     assert list(captions) == ["scores"]
-    write_study_report([r.scores for r in runs], [], captions, tmp_path, tmp_path / "s.html", "toy", True)
-    assert "Only the baseline" in (tmp_path / "s.html").read_text()
+    write_study_report(runs, [], captions, tmp_path, tmp_path / "s.html", "study", ORIGIN)
+    page = (tmp_path / "s.html").read_text()
+    assert "Only the baseline" in page and "Gains" not in page
+
+
+def test_a_class_that_is_named_as_a_score_is_does_not_take_its_column(results):
+    path = results / "runs/1-4-1/exp/evaluation.json"
+    content = json.loads(path.read_text())
+    content["classes"], content["scores"]["f1_by_class"] = ["hm"], {"hm": 0.125}
+    write_json(path, content)
+    scores = read_runs(results, STUDY)[0].scores
+    assert (scores["f1_hm"], scores["f1_by_class.hm"]) == (content["scores"]["f1_hm"], 0.125)
+
+
+def test_scenes_are_scored_with_all_their_micrographs(results):
+    runs = read_runs(results, STUDY)
+    scenes = scenes_of(runs)
+    assert sorted(scene.name for scene in scenes) == ["s0", "s1", "s2"]
+    assert [scene.micrographs for scene in scenes] == [2, 2, 2]
+    gained = [scene.gain("EXP+CP") for scene in scenes]
+    assert gained == sorted(gained, reverse=True)
+    own = [name for name, scene in runs[0].scene.items() if scene == scenes[0].name]
+    expected = [
+        scores_of(total([r.counts[name] for name in own], 2), CLASSES.names, 0.0).f1_hm for r in runs if r.arm == "exp"
+    ]
+    assert scenes[0].f1_hm["EXP"] == pytest.approx(np.mean(expected))
+    higher = sum(gain > 0 for gain in gained)
+    assert f"EXP+CP scores higher than EXP on {higher} of 3 test scenes" in scene_verdict(scenes)
+
+
+def test_tables_of_a_study_have_arms_as_columns(results):
+    runs = read_runs(results, STUDY)
+    (f1_hm,) = (row for row in score_rows(runs) if row["score"] == "F1_HM")
+    f1 = [r.scores["f1_hm"] for r in runs if r.arm == "exp"]
+    assert f1_hm["EXP"] == f"{np.mean(f1):.3f} ± {np.std(f1, ddof=1):.3f}" and list(f1_hm)[2:] == ["EXP", "EXP+CP"]
+    rows = gain_rows(gains(runs))
+    assert [row["against EXP"] for row in rows[:2]] == ["gain in F1_detect", "95 % interval"]
+    assert rows[-1]["against EXP"] == "runs needed to show 0.05" and int(rows[-1]["EXP+CP"]) > 1
+    shown = {str(name) for row in (*score_rows(runs), *rows, *run_rows(runs)) for name in (*row, row.get("score"))}
+    assert not [name for name in shown if re.search(r"f1_|_low|_high|exp_", name)]
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def test_a_study_is_written_with_its_means_and_hostile_names_are_text(results, tmp_path, capsys):
+    for path in results.glob("runs/*/*/evaluation.json"):
+        text = path.read_text().replace('"bdot"', f'"{HOSTILE}"').replace('"s1"', f'"{HOSTILE}"')
+        path.write_text(text)
+    write_study(results, STUDY, tmp_path / "study", tmp_path / "study.html", ORIGIN, [Link("Run", "1-4-1/report.html")])
+    runs = read_runs(results, STUDY)
+    means = json.loads((results / "f1_hm.json").read_text())
+    assert means == {"EXP": pytest.approx(np.mean([r.scores["f1_hm"] for r in runs if r.arm == "exp"])), "EXP+CP": ANY}
+    page = (tmp_path / "study.html").read_text()
+    assert "<script" not in page and page.count("&lt;script&gt;") >= 2
+    assert (
+        'href="1-4-2/report.html"' in page
+        and "ldm.steps" in page
+        and "license" not in page
+        and 'href="study/scores.csv"' in page
+    )
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
 
 
 @pytest.mark.slow
@@ -171,9 +235,9 @@ def test_the_report_of_a_run_shows_every_arm_and_figure(results, tmp_path):
     captions = draw_run(run, folder)
     assert {p.stem for p in folder.iterdir()} == set(captions)
     assert all((folder / f"{stem}.{kind}").is_file() for stem in captions for kind in ("png", "svg"))
-    write_run_report(run, tmp_path / "report.html", folder, captions)
+    write_run_report(run, tmp_path / "report.html", folder, captions, ORIGIN)
     page = (tmp_path / "report.html").read_text()
     assert all(ARMS[arm] in page for arm in arms) and "&lt;n&gt;" in page
-    assert page.count("<figure>") == len(captions)
+    assert page.count("<figure") == len(captions)
     f1 = json.loads((results / "runs/1-4-1/exp/metrics.json").read_text())["f1_hm"]
-    assert f"{f1:.3f}" in page
+    assert f"{f1:.3f}" in page and not re.search("f1_hm|found_mean|exp_copypaste", page)

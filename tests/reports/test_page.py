@@ -7,11 +7,7 @@ import pytest
 from PIL import Image
 
 from tem_data.core.errors import TemDataError
-from tem_data.core.files import write_json
-from tem_data.core.micrograph import Defect, Micrograph
-from tem_data.fidelity.comparison import compare_pictures
-from tem_data.fidelity.text import describe, page_sections, read_section
-from tem_data.reports.page import Picture, Section, Table, cell, embedded, write_report
+from tem_data.reports.page import Link, Picture, Section, Table, cell, embedded, write_report
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 
@@ -125,28 +121,43 @@ def test_cell(value, text):
     assert cell(value) == text
 
 
-def patch_with_a_dot(number, dark):
-    image = np.random.default_rng(number).integers(188, 193, (32, 32)).astype(np.uint8)
-    image[10:18, 10:18] = dark
-    return Micrograph(
-        f"m{number}", image, (Defect("dot", 10, 10, np.ones((8, 8), bool)),), (32, 32), scene=f"s{number}"
-    )
+def narrow(width):
+    return SVG.replace('width="9"', f'width="{width}pt"')
 
 
-def test_fidelity_is_told_where_some_of_it_is_not_known(tmp_path):
-    """Dots half as dark as real ones; no features, so no memorisation; a class that is nowhere."""
-    real, generated = ([patch_with_a_dot(i, dark) for i in range(4)] for dark in (60, 125))
-    pictures = compare_pictures(real, real, generated, ("dot", "loop"), progress=False).summary
-    scores = {"f1_hm": 0.25, "f1_detect": 0.2, "f1_class": 1 / 3, "pairs": 4, "adherence": 0.5}
-    judged = {kind: scores | {"f1_right_by_class": {"dot": 0.5}} for kind in ("real", "reconstructed", "generated")}
-    summary = {"adherence": judged, "reconstruction": {"psnr_db": 31.4}, "pictures": pictures}
-    write_json(tmp_path / "fidelity.json", summary)
-    assert read_section(tmp_path / "elsewhere") is None
-    section = read_section(tmp_path)
-    assert "in generated pictures with F1_HM 0.250" in section.text and "31.4 dB" in section.text
-    assert "nearest" not in section.text
-    dot, loop = (row for row in section.tables[1].rows if row["where"] == "inside" and row["class"] in ("dot", "loop"))
-    assert (dot["ratio"], dot["real"]) == (pytest.approx(0.5, abs=0.01), pytest.approx(130, abs=1))
-    assert loop["ratio"] is None and loop["generated"] is None
-    write_report(tmp_path / "page.html", "t", describe(summary), page_sections(tmp_path, summary))
-    assert Page((tmp_path / "page.html").read_text()).all("table")
+def test_drawings_of_one_column_stand_side_by_side_and_photographs_are_not_inverted(tmp_path):
+    (tmp_path / "wide.svg").write_text(narrow(510.2))
+    (tmp_path / "narrow.svg").write_text(narrow(249.4))
+    Image.new("L", (9, 9)).save(tmp_path / "photo.png")
+    pictures = [Picture(tmp_path / name) for name in ("wide.svg", "narrow.svg", "photo.png")]
+    write_report(tmp_path / "r.html", "t", "s", [Section("h", pictures=pictures)])
+    page = (tmp_path / "r.html").read_text()
+    assert [f["class"] for f in Page(page).all("figure")] == ["drawn", "drawn half", "photo"]
+    assert "figure.drawn img { filter" in page.split("prefers-color-scheme: dark")[1]
+
+
+def test_a_page_leads_to_others_and_says_what_it_was_made_of(tmp_path):
+    rows = [{"report": Link("1-10-1", "1-10-1/report.html"), "F1_HM": "0.480 [0.430, 0.514]"}]
+    sections = [Section("Runs", tables=[Table(rows, "All", folded=True)], links=[Link("more", "more.html")])]
+    facts = {"Code": "commit 1234"}
+    write_report(tmp_path / "r.html", "t", "s", sections, [Link("Study", "../study.html")], facts)
+    page = Page((tmp_path / "r.html").read_text())
+    hrefs = [a["href"] for a in page.all("a")]
+    assert hrefs == ["../study.html", "#section-1", "more.html", "1-10-1/report.html"]
+    assert "commit 1234" in page.texts and "0.480 [0.430,\N{NO-BREAK SPACE}0.514]" in page.texts
+    assert len(page.all("details")) == 1 and page.texts.count("Table 1. All") == 1
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
+
+
+def test_hostile_names_are_text_wherever_they_stand(tmp_path):
+    (tmp_path / "f.svg").write_text(SVG)
+    rows = [{HOSTILE: HOSTILE, "link": Link(HOSTILE, "a.html")}]
+    tables = [Table(rows, HOSTILE), Table(rows, HOSTILE, folded=True)]
+    sections = [Section(HOSTILE, HOSTILE, tables, [Picture(tmp_path / "f.svg", HOSTILE)], [Link(HOSTILE, "b.html")])]
+    write_report(tmp_path / "r.html", HOSTILE, HOSTILE, sections, [Link(HOSTILE, "c.html")], {HOSTILE: HOSTILE})
+    page = Page((tmp_path / "r.html").read_text())
+    assert len(page.all("img")) == 1 and not page.all("script")
+    assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
+    assert page.all("img")[0]["alt"] == HOSTILE
