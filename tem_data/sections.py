@@ -27,7 +27,6 @@ SECTIONS = {
     "generate": "tem_data.diffusion.settings:GenerationSettings",
     "detector": "tem_data.detection.settings:DetectorSettings",
     "judges": "tem_data.judges.settings:JudgeSettings",
-    "filter": "tem_data.fidelity.settings:FilterSettings",
     "paint": "tem_data.painting.settings:PaintSettings",
     "evaluate": "tem_data.scoring.evaluation:EvaluationSettings",
     "materials": "tem_data.materials.hardening:Materials",
@@ -38,7 +37,7 @@ WIDTH = 118
 CHOSEN = {
     "import": ("classes", "ignored"),
     "materials": ("size", "barrier_strength"),
-    "study": ("arms", "added", "models", "generated", "filtered", "painted", "copy_paste"),
+    "study": ("arms", "added", "models", "generated", "painted", "copy_paste"),
 }
 
 

@@ -75,7 +75,8 @@ def test_the_steps_without_a_network_run_with_the_base_dependencies(tmp_path):
         ("generate ldm masks -o out", "diffusion"),
         ("fidelity patches pairs --ldm ldm -o out --params params.yaml", "diffusion"),
         ("train-detector patches -o out --params params.yaml", "detection"),
-        ("predict detector images -o out.json", "detection"),
+        ("predict detector . -o out", "detection"),
+        ("app --port 7861", "app"),
     ],
 )
 def test_a_command_of_an_extra_says_which_installs_it(tmp_path, words, extra):

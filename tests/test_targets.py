@@ -233,12 +233,12 @@ def test_detectron2_trains_on_it(load):
     from detectron2.data import build_detection_train_loader
     from detectron2.utils.events import EventStorage
 
-    from tem_data.detection.model import detector_config, new_detector
+    from tem_data.detection.model import detector_config, new_network
     from tests.detection.test_detection import SHORT
 
     targets = Targets.of(load(), NAMES)
     loader = build_detection_train_loader(load(), mapper=targets.to_detectron2, total_batch_size=2)
-    model = new_detector(detector_config(SHORT, NAMES, 128.0, 74.0), NAMES, None, 0).model
+    model = new_network(detector_config(SHORT, NAMES, 128.0, 74.0), None, 0)
     with EventStorage():
         losses = model.train()(next(iter(loader)))
     assert "loss_mask" in losses and all(torch.isfinite(loss) for loss in losses.values())

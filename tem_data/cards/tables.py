@@ -23,7 +23,6 @@ SIGNIFICANT = 0.05  # p of the paired t-test
 TRAINED_ON = {
     "exp": "labelled patches alone",
     "exp_gen": "and generated pairs",
-    "exp_gen_filtered": "and those of them that pass the filter",
     "exp_paint": "and the same patches with new defects painted in",
     "exp_copypaste": "and pairs of copied and pasted defects, the control",
 }
@@ -49,8 +48,6 @@ def read_study(results: str | os.PathLike, study: Mapping[str, Any]) -> list[dic
             entry["fidelity"] = {run: read_json(held / "fidelity.json") for run, held in of_run.items()}
         if study["painted"]:
             entry["paint"] = {run: read_json(held / "paint.json") for run, held in of_run.items()}
-        if study["filtered"]:
-            entry["filter"] = {run: read_json(held / "filter.json") for run, held in of_run.items()}
         cells.append(entry)
     return cells
 
@@ -158,7 +155,7 @@ def mask_rows(cells: Rows) -> list[dict[str, Any]]:
 
 
 def fidelity_rows(cells: Rows) -> list[dict[str, Any]]:
-    """One line for each split and size: adherence and memorisation of generated pictures, the share that is kept."""
+    """One line for each split and size: adherence and memorisation of generated pictures."""
     rows = []
     for cell in cells:
         if not (runs := list(cell.get("fidelity", {}).values())):
@@ -169,9 +166,6 @@ def fidelity_rows(cells: Rows) -> list[dict[str, Any]]:
         copied = [run["pictures"]["memorisation"] or {} for run in runs]
         for name, kind in (("memorisation ratio", "generated"), ("of real patches", "real")):
             row[name] = spread([found[kind]["ratio_median"] if found.get(kind) else None for found in copied])
-        if "filter" in cell:
-            kept = [run["pairs"]["kept"] / run["pairs"]["all"] for run in cell["filter"].values()]
-            row["kept by the filter"] = spread(kept)
         rows.append(row)
     return rows
 
@@ -228,10 +222,9 @@ def published_rows(cells: Rows, micrographs: int) -> int:
     """How many rows a dataset repository of the study has: of micrographs, patches, masks and all kinds of pairs."""
     patches = sum(counts["patches"] for cell in cells for counts in cell["patches"].values())
     pairs = [run["adherence"]["generated"]["pairs"] for cell in cells for run in cell.get("fidelity", {}).values()]
-    kept = [run["pairs"]["kept"] for cell in cells for run in cell.get("filter", {}).values()]
     painted = [run for cell in cells for run in cell.get("paint", {}).values()]
     masks = sum(pairs) or sum(run["masks"] for run in painted)
-    return micrographs + patches + masks + sum(pairs) + sum(kept) + sum(run["patches"] for run in painted)
+    return micrographs + patches + masks + sum(pairs) + sum(run["patches"] for run in painted)
 
 
 def size_category(rows: int) -> str:

@@ -6,7 +6,20 @@ import sys
 from types import FunctionType
 from typing import cast
 
-from tem_data.cli import compare, data, export, hub, masks, measure, models, project, score  # noqa: F401  (each adds its commands)
+from tem_data.cli import (  # noqa: F401  (each adds its commands)
+    app_command,
+    compare,
+    data,
+    export,
+    hub,
+    masks,
+    measure,
+    models,
+    predict,
+    project,
+    score,
+    suggest,
+)
 from tem_data.cli.app import STEPS, app
 from tem_data.core.errors import TemDataError
 from tem_data.core.extras import missing_extra

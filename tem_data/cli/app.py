@@ -13,9 +13,9 @@ from tem_data.core.files import locked
 
 STEPS = (
     *("init", "import", "simulate", "split", "patch", "fit-shapes", "sample-masks", "compare-masks", "train-ldm"),
-    *("generate", "paint", "fidelity", "filter-pairs", "copy-paste", "train-detector"),
-    *("predict", "score", "agree", "measure", "export"),
-    *("publish", "pull", "settings"),
+    *("generate", "paint", "fidelity", "copy-paste", "train-detector"),
+    *("predict", "suggest", "score", "agree", "measure", "export"),
+    *("publish", "pull", "app", "settings"),
 )
 app = typer.Typer(
     help="Few labelled electron micrographs in, more labelled micrographs out. The commands are the steps, in their "

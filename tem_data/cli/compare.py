@@ -1,4 +1,4 @@
-"""Commands that compare masks and pictures with experimental ones, and leave out poor pictures."""
+"""Commands that compare masks and pictures with experimental ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tem_data.cli.app import Judges, MinAreaPx, OutFolder, Seed, app
-from tem_data.cli.options import ParamsOption, SetOption, options_of, settings_file
+from tem_data.cli.options import ParamsOption, SetOption, settings_file
 from tem_data.core.errors import TemDataError
-from tem_data.fidelity.settings import FilterSettings
 from tem_data.scoring.evaluation import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -104,24 +103,6 @@ def fidelity(
         title = f"Generated pictures of {pairs}"
         summary = compare_pairs(patches, pairs, autoencoder, panel, out, file.read(EvaluationSettings), seed, title)
     print(describe(summary))
-
-
-@app.command("filter-pairs")
-@options_of(FilterSettings)
-def filter_pairs(
-    pairs: Annotated[Path, typer.Argument(help="Dataset folder written by `generate`.")],
-    compared: Annotated[Path, typer.Argument(metavar="FIDELITY", help="Folder that `fidelity` wrote of these PAIRS.")],
-    out: OutFolder,
-    settings: FilterSettings,
-) -> None:
-    """Leave out generated pairs that show their masks worse than all but the worst real patches do.
-
-    Writes a dataset folder, with what was dropped, counted, in filter.json.
-    """
-    from tem_data.core.files import write_json
-    from tem_data.fidelity.filtering import write_filtered
-
-    write_json(out / "filter.json", write_filtered(pairs, compared, out, settings))
 
 
 def _place(text: str) -> tuple[Path, list[str | None]]:

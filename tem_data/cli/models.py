@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,7 +28,8 @@ def train_ldm(
 ) -> None:
     """Train the latent diffusion model that paints micrographs on masks (sections autoencoder and ldm).
 
-    The autoencoder goes with the model. Resume an interrupted training by
+    The autoencoder goes with the model. `-S ldm.pretrained=org/name@version`
+    fine-tunes a published model with its own autoencoder. Resume an interrupted training by
     giving the same command again.
     """
     from dataclasses import replace
@@ -36,17 +37,10 @@ def train_ldm(
     from tem_data.diffusion.ldm_steps import train_autoencoder_and_ldm_on
 
     file = settings_file(params, changes)
-    chosen = file.read(AutoencoderSettings)
-    if autoencoder:
-        chosen = replace(chosen, **_named(autoencoder))
-    train_autoencoder_and_ldm_on(patches, out, chosen, file.read(LDMSettings), seed)
-
-
-def _named(autoencoder: str) -> dict[str, Any]:
-    from tem_data.download.fetching import split_name
-
-    name, revision = (autoencoder, None) if Path(autoencoder).is_dir() else split_name(autoencoder)
-    return {"pretrained": name, "revision": revision}
+    chosen, ldm = file.read(AutoencoderSettings), file.read(LDMSettings)
+    if named := autoencoder or ldm.pretrained:
+        chosen = replace(chosen, pretrained=named)
+    train_autoencoder_and_ldm_on(patches, out, chosen, ldm, seed)
 
 
 @app.command()
@@ -107,40 +101,18 @@ def train_detector(
 ) -> None:
     """Train Mask R-CNN on the training patches (section detector).
 
-    Resume an interrupted training by giving the same command again.
+    Validation patches, where there are any, choose its confidence threshold
+    (sections evaluate and materials). Resume an interrupted training by giving the same command again.
     """
+    from tem_data.core.files import is_main_process
     from tem_data.detection.settings import DetectorSettings
     from tem_data.detection.steps import train_detector_on
+    from tem_data.materials import Materials
+    from tem_data.scoring.evaluation import EvaluationSettings
+    from tem_data.trust.steps import score_on_validation
 
-    settings = settings_file(params, changes).read(DetectorSettings)
-    train_detector_on(patches, out, settings, seed, generated)
-
-
-@app.command()
-def predict(
-    detector: Annotated[str, typer.Argument(help="Folder written by `train-detector`, or org/name[@revision].")],
-    images: Annotated[Path, typer.Argument(help="Folder of micrographs: PNG, JPEG or TIFF.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="COCO results; without --truth OUT.images.json lists the images by id.")
-    ],
-    tile: Annotated[int, typer.Option(help="Side of the tiles that the detector was trained on, px.", min=16)] = 128,
-    threshold: Annotated[float, typer.Option(help="Least confidence of a defect.", min=0, max=1)] = 0.5,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for pictures with the defects drawn in.")] = None,
-    max_side: Annotated[
-        int | None,
-        typer.Option(help="Halve larger images until no side is longer, px, as `import` did for training.", min=1),
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="COCO ground truth of these file names, whose ids OUT is to have for `score`.")
-    ] = None,
-) -> None:
-    """Find the defects on whole micrographs.
-
-    With --truth, `tem-data score TRUTH OUT` compares them, image by image.
-    """
-    from tem_data.detection.folders import predict_folder
-    from tem_data.detection.model import load_detector
-
-    counts = predict_folder(load_detector(detector), images, out, tile, threshold, pictures, max_side, truth)
-    for name, found in counts.items():
-        print(f"{name}: {found}")
+    file = settings_file(params, changes)
+    evaluation, materials = file.read(EvaluationSettings), file.read(Materials)
+    train_detector_on(patches, out, file.read(DetectorSettings), seed, generated)
+    if is_main_process():
+        score_on_validation(out, patches, evaluation, materials)

@@ -178,13 +178,21 @@ ParamsOption = Annotated[
     ),
 ]
 SetOption = Annotated[
-    Texts, typer.Option("--set", help="A setting over those of the file, as ldm.steps=100. Repeatable.")
+    Texts, typer.Option("--set", "-S", help="A setting over those of the file, as ldm.steps=100. Repeatable.")
 ]
 
 
-def settings_file(params: Path | None, changes: Sequence[str] = ()) -> SettingsFile:
-    """The sections that a command works with: of `--params` or params.yaml, `--set` laid over; else the defaults."""
-    file = SettingsFile.open(params or PARAMS) if params or PARAMS.is_file() else SettingsFile({}, Path("defaults"))
+def settings_file(
+    params: Path | None, changes: Sequence[str] = (), known: Mapping[str, Any] | None = None
+) -> SettingsFile:
+    """The sections that a command works with, `--set` laid over.
+
+    Those of `--params`, else the `known` ones, as a model may bring them, else of params.yaml, else the defaults.
+    """
+    if params is None and known is not None:
+        file = SettingsFile(known, Path("the model's own"))
+    else:
+        file = SettingsFile.open(params or PARAMS) if params or PARAMS.is_file() else SettingsFile({}, Path("defaults"))
     content = {name: dict(held) if isinstance(held, Mapping) else held for name, held in file.content.items()}
     for change in changes:
         place, equals, text = change.partition("=")

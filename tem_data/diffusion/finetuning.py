@@ -31,9 +31,7 @@ class Start(NamedTuple):
         """
         config = dict(self.denoiser.config)
         if config["pixel_size"] and not sizes_known:
-            problem = (
-                "this model is told the pixel size, which not all training patches have; give import.calibration"
-            )
+            problem = "this model is told the pixel size, which not all training patches have; give import.calibration"
             raise SettingError("ldm", "pretrained", problem)
         if side % (multiple := self.autoencoder.factor * self.denoiser.stride):
             problem = f"patches of {side} px; this model needs a multiple of {multiple} px: set patch.size"

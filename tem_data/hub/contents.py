@@ -17,6 +17,7 @@ from tem_data.splits.table import members, read_splits
 from tem_data.study.arms import ARMS, StudySettings
 
 INDEX = f"{PROVENANCE}/rows.parquet"
+DETECTOR_FILES = ("config.json", "config.yaml", "model.safetensors", "scores.json")
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 FIRST_RUN = 1
 
@@ -103,8 +104,6 @@ def dataset_contents(project: str | os.PathLike, params: Mapping[str, Any]) -> C
             masks.append(_masks(contents, project, cell))
         if study.generated:
             configs.append(_synthetic(contents, project, cell, "exp_gen", f"synthetic-{name}"))
-        if study.filtered:
-            configs.append(_synthetic(contents, project, cell, "exp_gen_filtered", f"synthetic-{name}-filtered"))
         if study.painted:
             configs.append(_synthetic(contents, project, cell, "exp_paint", f"synthetic-{name}-painted"))
     if masks:
@@ -131,7 +130,9 @@ def detector_contents(project: str | os.PathLike, cell: Cell, arm: str) -> Conte
     """The Mask R-CNN of one run and arm."""
     project = Path(project)
     contents = Contents("detector", project / CARDS / "detector.md", f"{_about(cell)}, {ARMS[arm]}")
-    _add_folder(contents, project, cell.folder / arm)
+    for name in DETECTOR_FILES:
+        contents.add(project, cell.folder / arm / name, name)
+        contents.outs.append(cell.folder / arm / name)
     contents.add_figure(project, cell.folder / "figures" / "confusion.png", "Truths and predictions by class")
     return contents
 

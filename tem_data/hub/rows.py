@@ -44,7 +44,8 @@ def row_hashes(shards: Iterable[str | os.PathLike], group: str) -> Iterator[dict
 
 
 def _content(row: Mapping) -> bytes:
-    known = {column: value for column, value in row.items() if value is not None}
+    # Rows written before there was `labelled_by` are the same rows.
+    known = {c: value for c, value in row.items() if value is not None and (c, value) != ("labelled_by", "")}
     text = json.dumps(known, sort_keys=True, default=lambda data: hashlib.sha256(data).hexdigest())
     return hashlib.sha256(text.encode()).digest()
 

@@ -15,7 +15,7 @@ import numpy as np
 from tem_data.core.errors import SettingError, TemDataError
 from tem_data.core.files import atomic_write, read_json, write_json
 from tem_data.core.micrograph import Micrograph
-from tem_data.detection.model import Detector, load_detector, save_detector
+from tem_data.detection.detector import Detector
 from tem_data.detection.settings import DetectorSettings
 from tem_data.detection.training import train_detector
 from tem_data.judges.settings import JudgeSettings
@@ -97,7 +97,7 @@ def save_judges(judges: Sequence[Judge], folder: str | os.PathLike) -> None:
     """A folder for each judge, `0`, `1`, …: a detector's, and `scenes.json`, the scenes that it has seen."""
     with atomic_write(folder) as draft:
         for k, member in enumerate(judges):
-            save_detector(member.detector, draft / str(k))
+            member.detector.save_pretrained(draft / str(k))
             write_json(draft / str(k) / "scenes.json", sorted(member.seen))
 
 
@@ -106,7 +106,7 @@ def load_judges(folder: str | os.PathLike) -> list[Judge]:
     folders = sorted((p.parent for p in Path(folder).glob("*/scenes.json")), key=lambda p: int(p.name))
     if not folders:
         raise TemDataError(f"{folder}: expected the judges that the stage train_judges writes; run it")
-    return [Judge(load_detector(p), frozenset(read_json(p / "scenes.json"))) for p in folders]
+    return [Judge(Detector.from_pretrained(p), frozenset(read_json(p / "scenes.json"))) for p in folders]
 
 
 def fresh_pairs(judges: Sequence[Judge], pairs: Sequence[Micrograph]) -> list[list[int]]:

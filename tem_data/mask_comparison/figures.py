@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLUMN_MM, LINE_MM = 42, 27
 MOST_BINS = 24
+ROOM = 1.2  # above the bars, for the number
 TAIL = 0.995  # what is larger than this part of both sets lies in the last bin
 
 
@@ -71,7 +72,7 @@ def _panel(axes, pair: Pair, quantity: str) -> None:
         axes.set_xticks([0, 1], ["no", "yes"])
     axes.set_xlabel(unit_label(QUANTITIES[quantity].label, pair.unit), fontsize=7)
     axes.locator_params("y", nbins=3)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, ROOM * axes.get_ylim()[1])
 
 
 def bin_edges(pair: Pair, quantity: str) -> np.ndarray:

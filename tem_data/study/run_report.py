@@ -236,8 +236,8 @@ MATERIALS_TEXT = (
 
 TRUST_TEXT = (
     "What is expected of a micrograph without its labels, beside what is true of it. Each validation or test "
-    "micrograph was held out with its scene while the chances were fitted on the others. The error of the expected F1_HM is worth "
-    "something where it is below that of taking the mean F1_HM for every micrograph."
+    "micrograph was held out with its scene while the chances were fitted on the others. The error of the expected "
+    "F1_HM is worth something where it is below that of taking the mean F1_HM for every micrograph."
 )
 
 

@@ -59,7 +59,6 @@ ALTERED = [
     ("runs/{cell}/exp/metrics.json", ("threshold_from_validation",), ("detector",)),
     ("runs/{cell}/fidelity.json", ("adherence", "generated", "f1_hm"), ("dataset", "ldm")),
     ("runs/{cell}/fidelity.json", ("pictures", "contrast", "dot", "inside", "ratio"), ("dataset", "ldm")),
-    ("runs/{cell}/filter.json", ("pairs", "kept"), ("dataset", "ldm")),
     ("runs/{cell}/masks.json", ("classifier", "auc"), ("dataset",)),
     ("runs/{cell}/paint.json", ("defects", "dot", "kept"), ("dataset", "ldm")),
     ("cells/{split_size}/patches.json", ("test", "defects", "loop"), ("dataset",)),
@@ -129,13 +128,11 @@ def test_pictures_and_masks_stand_where_they_belong(studies):
     params, results, cards = studies[0]
     for row in table_of(cards["ldm.md"], "F1_HM generated", "memorisation ratio"):
         folders = [results / f"runs/{row['split']}-{row['n']}-{run}" for run in params["study"]["runs"]]
-        held, kept = ([read_json(folder / name) for folder in folders] for name in ("fidelity.json", "filter.json"))
+        held = [read_json(folder / "fidelity.json") for folder in folders]
         for kind in ("generated", "real", "reconstructed"):
             assert row[f"F1_HM {kind}"] == mean_and_spread([run["adherence"][kind]["f1_hm"] for run in held])
         ratio = [run["pictures"]["memorisation"]["generated"]["ratio_median"] for run in held]
         assert row["memorisation ratio"] == mean_and_spread(ratio)
-        share = [run["pairs"]["kept"] / run["pairs"]["all"] for run in kept]
-        assert row["kept by the filter"] == mean_and_spread(share)
     for row in table_of(cards["dataset.md"], "inside", "AUC"):
         held = read_json(results / f"runs/{row['split']}-{row['n']}-{row['run']}/masks.json")
         assert [row["inside"], row["of"], row["outside"]] == [
@@ -217,7 +214,7 @@ def test_what_only_the_owner_knows_is_said_as_given_and_else_called_unknown(tmp_
 def test_a_study_without_generated_pairs_has_no_card_of_them(tmp_path):
     params = draw_study(tmp_path, 1)
     params["study"] |= {"arms": ["exp"], "added": [], "models": [], "generated": []}
-    params["study"] |= {"filtered": [], "painted": [], "copy_paste": []}
+    params["study"] |= {"painted": [], "copy_paste": []}
     (tmp_path / "study/gains.csv").write_text("split,size,arm,score\n")
     cards = render(tmp_path, params)
     assert set(cards) == {"dataset.md", "detector.md"}
@@ -274,5 +271,5 @@ def test_size_category(rows, category):
 def test_rows_of_a_dataset():
     cell = {"patches": {"train": {"patches": 80}, "test": {"patches": 12}}}
     assert published_rows([cell], 5) == 97
-    cell |= {"fidelity": {1: {"adherence": {"generated": {"pairs": 40}}}}, "filter": {1: {"pairs": {"kept": 30}}}}
+    cell |= {"fidelity": {1: {"adherence": {"generated": {"pairs": 40}}}}, "paint": {1: {"masks": 40, "patches": 30}}}
     assert published_rows([cell], 5) == 97 + 40 + 40 + 30

@@ -59,7 +59,7 @@ def test_the_card_of_a_model_has_its_own_results_alone(study):
     results = card.data.eval_results
     assert (card.data.model_name, len(results)) == ("thing", 3)
     assert {result.dataset_name for result in results} == {f"quick, simulated: {cell}, EXP+GEN"}
-    assert 'load_detector("org/thing@v2.0.0")' in card.text and f"{about}, EXP+GEN" in card.text
+    assert 'Detector.from_pretrained("org/thing@v2.0.0")' in card.text and f"{about}, EXP+GEN" in card.text
     card = ModelCard(published(cards, "ldm", about=about, figures={"A": "a.png", "B": "b.png"}))
     assert {result.dataset_name for result in card.data.eval_results} == {f"quick, simulated: {cell}"}
     assert 'MaskToMicrographPipeline.from_pretrained("org/thing", revision="v2.0.0")' in card.text

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +16,13 @@ from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_json, read_table
 from tem_data.core.micrograph import Micrograph, count_by_class, touches_edge
 from tem_data.core.schema import Classes, read_classes, read_dataset, write_dataset
-from tem_data.detection.model import Detector
+from tem_data.detection.detector import Detector
 from tem_data.fidelity import adherence
 from tem_data.fidelity import steps as measuring
 from tem_data.judges import confirming, judges
 from tem_data.simulation import steps as simulation
 from tests.helpers.processes import OF_THIS_CHECKOUT, ROOT
+from tests.helpers.toy_detector import stand_in
 from tests.helpers.toy_ldm import mask_micrographs, toy, untrained
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
@@ -73,15 +73,16 @@ HELP = {
     "generate": "Paint a micrograph on every mask",
     "paint": "Paint new defects into real patches",
     "fidelity": "do they show their masks",
-    "filter-pairs": "worse than all but the worst real patches",
     "train-detector": "Train Mask R-CNN",
-    "predict": "Find the defects",
+    "predict": "Find and measure the defects",
+    "suggest": "worth labelling next",
     "score": "Score predictions",
     "agree": "two sets of labels",
     "measure": "Measure sizes",
     "export": "for other programs",
     "compare-masks": "more than these do among themselves",
     "copy-paste": "the control that generated pairs must beat",
+    "app": "page in the browser",
     "publish": "one commit and one tag",
     "pull": "instead of running the stages",
     "init": "a calibration table to fill in",
@@ -123,24 +124,6 @@ def test_score_can_count_what_matches_an_ignored_truth_as_false(run, coco):
     words = ("score", "truth.json", "results.json", "--json", "--ignore", "bdot")
     precision = [json.loads(run(*words, *more))["best"]["precision"] for more in ((), ("--no-ignore-ambiguous",))]
     assert precision == pytest.approx([1 / 2, 1 / 3])
-
-
-def test_predictions_are_scored_against_the_truth_they_were_made_for(run, coco, tmp_path, monkeypatch):
-    from tests.detection.test_detection import PERFECT
-
-    monkeypatch.setattr("tem_data.detection.model.load_detector", lambda folder: PERFECT)
-    (tmp_path / "images").mkdir()
-    picture = Image.new("L", (64, 48))
-    picture.paste(200, (31, 31, 41, 41))  # of which halving leaves 32…40 px
-    picture.save(tmp_path / "images" / "b.png")
-    truth = read_json("truth.json")
-    truth["images"] = [truth["images"][1] | {"file_name": "any/b.png"}]
-    truth["annotations"], truth["categories"][1]["name"] = truth["annotations"][1:], "square"
-    Path("truth.json").write_text(json.dumps(truth))
-    words = ("predict", "detector", "images", "-o", "found.json", "--truth", "truth.json", "--max-side", 32)
-    assert "b.png: {'square': 1}" in run(*words, "--tile", 32)
-    assert json.loads(run("score", "truth.json", "found.json", "--json"))["best"]["f1_detect"] == 1
-    assert read_json("found.json")[0]["bbox"] == [32, 32, 8, 8]
 
 
 def test_the_steps_that_need_no_network_follow_each_other(run):
@@ -252,7 +235,7 @@ def judged(run, monkeypatch):
         "{detector: {iterations: 900}, judges: {folds: 2, iterations: 7}, evaluate: {thresholds: [0.5]}}"
     )
     known = {p.image.tobytes(): p.defects for p in (*training, *read_dataset("patches", "validation"))}
-    detector, trained = Detector(None, SimpleNamespace(), read_classes("patches").names), []
+    detector, trained = stand_in(None, read_classes("patches").names), []
 
     def train(patches, classes, settings, seed, work):
         trained.append(settings.iterations)
@@ -262,8 +245,8 @@ def judged(run, monkeypatch):
         return [tuple(replace(d, score=0.9) for d in known.get(i.tobytes(), ()) if not d.ignore) for i in images]
 
     monkeypatch.setattr(judges, "train_detector", train)
-    monkeypatch.setattr(judges, "save_detector", lambda detector, folder: folder.mkdir(parents=True))
-    monkeypatch.setattr(judges, "load_detector", lambda folder: detector)
+    monkeypatch.setattr(Detector, "save_pretrained", lambda self, folder: folder.mkdir(parents=True))
+    monkeypatch.setattr(Detector, "from_pretrained", lambda folder: detector)
     monkeypatch.setattr(adherence, "predict_patches", predict)
     monkeypatch.setattr(measuring, "detector_features", lambda _, images: images[:, ::8, 3].astype(float))
     monkeypatch.setattr(measuring, "_draw", lambda *_: None)
@@ -281,8 +264,8 @@ def test_defects_are_painted_into_patches_and_confirmed(run, judged, monkeypatch
 
     labelled = [replace(p, defects=p.defects) for p in patches]
     write_dataset("squares", {"train": labelled}, Classes(("square",)))
-    detector = Detector(None, SimpleNamespace(), ("square",))
-    monkeypatch.setattr(judges, "load_detector", lambda folder: detector)
+    detector = stand_in(None, ("square",))
+    monkeypatch.setattr(Detector, "from_pretrained", lambda folder: detector)
     monkeypatch.setattr(confirming, "predict_patches", lambda detector, images, progress: [()] * len(images))
     printed = run(*words[:-1], "judged", "--judges", "judges")
     assert judged == [7, 7] and re.search(r"kept 0 of \d square", printed) and Path("judges/1/scenes.json").is_file()
@@ -294,17 +277,20 @@ def test_defects_are_painted_into_patches_and_confirmed(run, judged, monkeypatch
 FIDELITY = ("fidelity", "patches", "pairs", "--ldm", "ldm")
 
 
-def test_generated_pairs_are_compared_and_the_poor_ones_left_out(run, judged):
+def test_generated_pairs_are_compared_with_real_ones(run, judged):
     assert "not seen with 1.000" in run(*FIDELITY, "-o", "out", "--judges", "judges")
     assert "Generated pictures of pairs" in Path("out/report.html").read_text()
     assert not list(Path().glob(".out*")) and judged == [7, 7]
     run(*FIDELITY, "-o", "again", "--judges", "judges")
     assert judged == [7, 7] and read_json("again/fidelity.json") == read_json("out/fidelity.json")
 
-    good = [p.micrograph_id for p in read_dataset("pairs") if p.image.any() or all(d.ignore for d in p.defects)]
-    assert f"kept {len(good)} of 24 pairs" in run("filter-pairs", "pairs", "out", "-o", "kept", "--quantile", 0)
-    assert [p.micrograph_id for p in read_dataset("kept", "train")] == good and len(good) < 24
-    assert read_json("kept/filter.json")["pairs"] == {"all": 24, "kept": len(good), "dropped": 24 - len(good)}
+    pairs = {p.micrograph_id: p for p in read_dataset("pairs")}
+    blank = [
+        row
+        for row in read_table("out/adherence.csv")
+        if row["kind"] == "generated" and not pairs[row["micrograph_id"]].image.any()
+    ]
+    assert len(blank) == 12 and all(float(row["found"]) == 0 for row in blank)
 
 
 def test_a_comparison_that_stops_leaves_its_judges_and_no_report(run, judged, monkeypatch):
@@ -375,11 +361,6 @@ def test_a_micrograph_in_training_and_test_is_refused(run, words):
         (("generate", "gone", "gone", "-o", "x"), "gone"),
         (("fidelity", "gone", "gone", "--ldm", "gone", "-o", "x", "--params", "judges.yaml"), "gone/README.md"),
         (("fidelity", "gone", "gone", "--ldm", "gone", "-o", "x", *PARAMS), "gone/README.md"),
-        (("filter-pairs", "gone", "gone", "-o", "x"), "gone/README.md"),
-        (
-            ("filter-pairs", "gone", "gone", "-o", "x", "--quantile", 1),
-            "--quantile: expected a number of 0 or more and below 1, found 1.0",
-        ),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(run, tmp_path, words, said):

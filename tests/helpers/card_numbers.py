@@ -91,7 +91,7 @@ def pool_of(results, params):
     for values in over_runs.values():
         found |= {fmean(values), stdev(values)} if len(values) > 1 else set()
     rule = params["evaluate"]
-    return found | {rule["iou"], params["filter"]["quantile"], params["patch"]["size"]}
+    return found | {rule["iou"], params["patch"]["size"]}
 
 
 def unfounded(numbers, pool):

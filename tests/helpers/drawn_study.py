@@ -18,8 +18,8 @@ from tem_data.study.arms import ARMS
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("loop", "dot")
 TEMPLATES = ROOT / "cards/templates"
-ADDED = {"added": [*ARMS][1:], "generated": ["exp_gen"], "filtered": ["exp_gen_filtered"]}
-ADDED |= {"models": ["ldm"], "painted": ["exp_paint"], "copy_paste": ["exp_copypaste"]}
+ADDED = {"added": [*ARMS][1:], "models": ["ldm"], "generated": ["exp_gen"]}
+ADDED |= {"painted": ["exp_paint"], "copy_paste": ["exp_copypaste"]}
 
 
 def draw_study(results: Path, seed: int, runs: int = 3, **cards: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def drawn_params(rng: np.random.Generator, runs: int) -> dict[str, Any]:
     params["profile"] = "quick"
     params["import"] |= {"source": "builtin", "classes": {name: [name] for name in CLASSES}}
     params["import"]["ignored"] = {"unsure": ["unsure"]}
-    params["evaluate"]["iou"], params["filter"]["quantile"] = (round(share(rng), 4) for _ in range(2))
+    params["evaluate"]["iou"] = round(share(rng), 4)
     params["patch"]["size"] = count(rng)
     return params
 
@@ -98,7 +98,6 @@ def draw_run(folder: Path, rng: np.random.Generator) -> None:
     write_json(folder / "fidelity.json", {"adherence": judged, "pictures": pictures})
     placed = {name: {"requested": 10 * count(rng), "kept": count(rng)} for name in CLASSES}
     write_json(folder / "paint.json", {"masks": count(rng), "patches": count(rng), "defects": placed})
-    write_json(folder / "filter.json", {"pairs": {"all": 10 * count(rng), "kept": count(rng)}})
 
 
 def drawn_distance(rng: np.random.Generator) -> dict[str, Any]:

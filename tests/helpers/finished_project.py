@@ -15,7 +15,7 @@ from tem_data.core.files import write_json, write_table
 from tem_data.core.micrograph import Micrograph, defect_from_ellipse
 from tem_data.core.places import CARDS, MICROGRAPHS, SPLIT_TABLE, Cell
 from tem_data.core.schema import Classes, write_dataset, write_micrographs
-from tem_data.hub.contents import dataset_contents
+from tem_data.hub.contents import DETECTOR_FILES, dataset_contents
 from tem_data.hub.publishing import Plan, plan_version, publish
 
 REPO = "org/defects"
@@ -25,11 +25,10 @@ ROLES = ("train",) * 4 + ("validation",) + ("test",) * 2
 STUDY = {
     "cells": ["1-4"],
     "runs": [1],
-    "arms": ["exp", "exp_gen", "exp_gen_filtered", "exp_paint"],
-    "added": ["exp_gen", "exp_gen_filtered", "exp_paint"],
+    "arms": ["exp", "exp_gen", "exp_paint"],
+    "added": ["exp_gen", "exp_paint"],
     "models": ["ldm"],
     "generated": ["exp_gen"],
-    "filtered": ["exp_gen_filtered"],
     "painted": ["exp_paint"],
     "copy_paste": [],
 }
@@ -40,6 +39,8 @@ PARAMS = {
     "cards": {"license": None, "dataset": None},
 }
 CARD = "---\ntags:\n- tem\n---\n\n# A {kind}\n\nF1_HM 0.5.\n\n<!-- figures -->\n\n<!-- version --><!-- /version -->\n"
+ON_VALIDATION = {"micrographs": 1, "f1_detect": 0.6, "f1_class": 0.5, "f1_hm": 0.545, "by_class": {}}
+SCORES = {"threshold": 0.3, "validation": ON_VALIDATION}
 OUTS = {
     "import": [MICROGRAPHS],
     "split": [SPLIT_TABLE],
@@ -47,7 +48,6 @@ OUTS = {
     "fit_shapes": [CELL.data / "shapes.json"],
     "sample_masks": [CELL.folder / "masks"],
     "generate": [CELL.folder / "pairs/exp_gen"],
-    "filter_pairs": [CELL.folder / "pairs/exp_gen_filtered"],
     "paint": [CELL.folder / "pairs/exp_paint"],
     "cards": [CARDS],
 }
@@ -95,27 +95,27 @@ def finished_project(folder: Path, pairs: int = 6, source: str = "builtin", side
 
 
 def write_pairs(folder: Path, seeds: Sequence[int], side: int = 32) -> None:
-    """Masks and generated pairs, one for each seed; the filter keeps all but the last."""
+    """Masks, generated pairs and painted patches, one for each seed."""
     pairs = [picture(f"sim-{seed}", 100 + seed, side, origin="gen", seed=seed, checkpoint="c0ffee") for seed in seeds]
     masks = [replace(pair, image=None, origin="sim", checkpoint="") for pair in pairs]
     write_dataset(folder / CELL.folder / "masks", {"train": masks}, CLASSES, "Simulated masks (SIM).")
     write_dataset(folder / CELL.folder / "pairs/exp_gen", {"train": pairs}, CLASSES, "Generated pairs (GEN).")
-    write_dataset(folder / CELL.folder / "pairs/exp_gen_filtered", {"train": pairs[:-1]}, CLASSES, "Those that pass.")
     painted = [replace(pair, origin="paint") for pair in pairs]
     write_dataset(folder / CELL.folder / "pairs/exp_paint", {"train": painted}, CLASSES, "Painted patches.")
 
 
 def add_models(folder: Path) -> None:
     """A diffusion model and a detector, neither of them trained."""
-    from tem_data.detection.model import detector_config, new_detector, save_detector
     from tests.detection.test_detection import SHORT
-    from tests.helpers.toy_ldm import untrained
+    from tests.helpers import toy_detector, toy_ldm
 
     ldm, detector = CELL.folder / "ldm", CELL.folder / "exp_gen"
-    untrained().save_pretrained(folder / ldm)
-    cfg = detector_config(SHORT, CLASSES.names, 80, 20)
-    save_detector(new_detector(cfg, CLASSES.names, None, 0), folder / detector)
-    _write_stages(folder, OUTS | {"train_ldm": [ldm], "train_detector": [detector]})
+    toy_ldm.untrained().save_pretrained(folder / ldm)
+    toy_detector.untrained(SHORT, CLASSES.names).save_pretrained(folder / detector)
+    write_json(folder / detector / "scores.json", SCORES)
+    trained = [detector / name for name in DETECTOR_FILES if name != "scores.json"]
+    stages = {"train_ldm": [ldm], "train_detector": trained, "evaluate": [detector / "scores.json"]}
+    _write_stages(folder, OUTS | stages)
     commit(folder)
 
 

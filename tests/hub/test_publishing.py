@@ -67,7 +67,7 @@ def test_a_plan_sends_nothing(hub, project, tmp_path):
 def test_what_is_published_is_loaded_by_strangers(hub, project, tmp_path):
     published(project, tmp_path / "work")
     assert HfApi().repo_info(REPO, repo_type="dataset").private
-    for config, count in ((GENERATED, 6), (f"{GENERATED}-filtered", 5), ("patches-n4-split1", 2)):
+    for config, count in ((GENERATED, 6), (f"{GENERATED}-painted", 6), ("patches-n4-split1", 2)):
         assert len(rows(config, "train")) == count
     assert [len(rows("experimental", role)) for role in ("train", "validation", "test")] == [4, 1, 2]
     assert [len(rows("experimental-n4-split1", role)) for role in ("train", "validation", "test")] == [3, 1, 2]
@@ -86,7 +86,6 @@ STAGES = {
     "patches-n4-split1": CELL.data / "patches",
     "simulated-masks": CELL.folder / "masks",
     GENERATED: CELL.folder / "pairs/exp_gen",
-    f"{GENERATED}-filtered": CELL.folder / "pairs/exp_gen_filtered",
     f"{GENERATED}-painted": CELL.folder / "pairs/exp_paint",
 }
 

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 
 from tem_data.core.errors import TemDataError
 from tem_data.core.schema import read_dataset
-from tem_data.detection.model import load_detector
+from tem_data.detection import Detector
 from tem_data.diffusion import MaskToMicrographPipeline
 from tem_data.download.manifest import MANIFEST, Manifest, file_of
 from tem_data.hub.contents import detector_contents, ldm_contents
@@ -60,7 +60,7 @@ def test_pulling_takes_an_old_version_or_a_part_and_replaces_nothing_unasked(hub
     published(project, tmp_path / "2")
     pairs = CELL.folder / "pairs"
     pulled = pull(f"{REPO}@v1.0.0", fresh, only=[str(pairs)])
-    assert {*pulled.outs} == {pairs / "exp_gen", pairs / "exp_gen_filtered", pairs / "exp_paint"}
+    assert {*pulled.outs} == {pairs / "exp_gen", pairs / "exp_paint"}
     assert not (fresh / CELL.data).exists()
     with pytest.raises(TemDataError, match="exp_gen.*--replace"):
         pull(REPO, fresh)
@@ -82,7 +82,8 @@ def test_models_are_published_loaded_by_name_and_pulled(hub, project, tmp_path):
     unet = MaskToMicrographPipeline.from_pretrained("org/ldm", revision="v1.0.0").unet
     unet.save_pretrained(tmp_path / "unet")
     assert (tmp_path / "unet" / name).read_bytes() == (project / CELL.folder / "ldm/unet" / name).read_bytes()
-    assert load_detector("org/detector@v1.0.0").classes == CLASSES.names
+    loaded = Detector.from_pretrained("org/detector@v1.0.0")
+    assert loaded.classes == CLASSES.names and loaded.threshold == 0.3
 
     fresh = clone(project, tmp_path / "fresh")
     for name in models:
