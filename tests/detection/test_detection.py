@@ -408,13 +408,16 @@ def test_only_what_is_wanted_gets_a_mask_and_it_is_the_same(trained, short_side)
     cfg.INPUT.MIN_SIZE_TEST = short_side
     detector, images = replace(trained[0], cfg=cfg), [patch.image for patch in toy(6, 2)]
     every = predict_patches(detector, images, progress=False)
-    some = predict_wanted(detector, images, 0.3, lambda k, centres: centres[:, 0] < 32)
+    some = [
+        tile.defects for tile in predict_wanted(detector, images, 0.3, lambda k, centres, margin: centres[:, 0] < 32)
+    ]
     expected = [[d for d in found if d.score >= 0.3 and d.x + d.mask.shape[1] / 2 < 32] for found in every]
     assert 0 < sum(map(len, some)) < sum(map(len, every))
     for one, other in zip(some, expected, strict=True):
         assert [(d.category, d.score) for d in one] == [(d.category, d.score) for d in other]
         assert all(np.array_equal(d.mask, e.mask) and d.bbox == e.bbox for d, e in zip(one, other, strict=True))
-    assert predict_wanted(detector, images[:1], 0.3, lambda k, centres: np.zeros(len(centres), bool)) == [()]
+    (nothing,) = predict_wanted(detector, images[:1], 0.3, lambda k, centres, margin: np.zeros(len(centres), bool))
+    assert nothing == ((), 0.0)
 
 
 @pytest.mark.slow
