@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tem_data.analysis.searching import Found
 from tem_data.core.micrograph import Defect, Micrograph, touches_edge
+from tem_data.masks.shapes import ellipse_of
 from tem_data.materials.counting import counting_error, standard_error
 from tem_data.materials.hardening import Materials
 from tem_data.materials.measuring import ALL, measured
@@ -31,29 +32,6 @@ DENSITIES = (AREAL, VOLUME)
 MICROGRAPH_COLUMNS = (
     *("image", "class", *CLASS_COLUMNS, *trust_columns(DENSITIES), *OF_MICROGRAPH, "doubt", "note", "seconds"),
 )
-
-
-class Ellipse(NamedTuple):
-    """With the centre, the area and the ratio of second moments of a mask: full axes in px, `angle_deg` as in Fiji."""
-
-    x: float
-    y: float
-    major: float
-    minor: float
-    angle_deg: float
-
-
-def ellipse_of(defect: Defect) -> Ellipse:
-    """Places are px from the upper left corner of the image, angles counter-clockwise from +x, 0 to below 180."""
-    rows, columns = np.nonzero(defect.mask)
-    # a pixel is a square, whose own variance is 1/12
-    spread = np.cov(np.stack([columns, -rows]), bias=True) + np.eye(2) / 12
-    (small, large), axes = np.linalg.eigh(spread)
-    squeeze = np.sqrt(len(rows) / (4 * np.pi * np.sqrt(small * large)))
-    minor, major = (4 * squeeze * np.sqrt((small, large))).tolist()
-    angle = float(np.degrees(np.arctan2(axes[1, 1], axes[0, 1])) % 180)
-    x, y = defect.x + columns.mean() + 0.5, defect.y + rows.mean() + 0.5
-    return Ellipse(float(x), float(y), major, minor, angle)
 
 
 def field_of(found: Found, materials: Materials) -> Field:

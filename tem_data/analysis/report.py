@@ -11,6 +11,7 @@ from urllib.parse import quote
 from tem_data.analysis.figures import Density, densities, size_histograms
 from tem_data.analysis.inputs import Shot
 from tem_data.analysis.measuring import AREAL, VOLUME
+from tem_data.analysis.words import with_error, with_limits
 from tem_data.materials.counting import counting_error
 from tem_data.materials.measuring import ALL
 from tem_data.materials.quantities import Field
@@ -78,12 +79,12 @@ def _together(run: Run) -> Section:
         rows.append(
             {
                 "class": name,
-                "count": f"{row['count']} ({row['count_low']:.0f} to {row['count_high']:.0f})",
-                "areal density, 10⁻⁴ nm⁻²": _with_error(row[AREAL], row[f"error_of_{AREAL}"]),
-                "volume density, 10²¹ m⁻³": _with_error(row[VOLUME], row[f"error_of_{VOLUME}"]),
-                "mean size, nm": _with_error(row["mean_size_nm"], row["error_of_mean_size_nm"]),
-                "mean size, px": _with_error(row["mean_size_px"], row["error_of_mean_size_px"]) * in_px,
-                "hardening, MPa": _with_error(row["hardening_quadrature_mpa"], None),
+                "count": with_limits(row),
+                "areal density, 10⁻⁴ nm⁻²": with_error(row[AREAL], row[f"error_of_{AREAL}"]),
+                "volume density, 10²¹ m⁻³": with_error(row[VOLUME], row[f"error_of_{VOLUME}"]),
+                "mean size, nm": with_error(row["mean_size_nm"], row["error_of_mean_size_nm"]),
+                "mean size, px": with_error(row["mean_size_px"], row["error_of_mean_size_px"]) * in_px,
+                "hardening, MPa": with_error(row["hardening_quadrature_mpa"], None),
             }
         )
     text = (
@@ -97,12 +98,6 @@ def _without_empty(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows without the columns that no row has a value in."""
     kept = [name for name in rows[0] if any(row[name] for row in rows)]
     return [{name: row[name] for name in kept} for row in rows]
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3g}" if error is None else f"{value:.3g} ± {error:.2g}"
 
 
 def _sheet(ranked: Sequence[Entry], run: Run) -> Section:
@@ -185,9 +180,9 @@ def _line(number: int, entry: Entry, run: Run) -> dict[str, Any]:
         " / ".join(run.classes): "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}".join(
             str(entry.rows[name]["count"]) for name in run.classes
         ),
-        "density, 10⁻⁴ nm⁻²": _with_error(row[AREAL], row[f"error_of_{AREAL}"]) or "–",
-        "mean size, nm": _with_error(row["mean_size_nm"], row["error_of_mean_size_nm"]) or "–",
-        "hardening, MPa": _with_error(row["hardening_quadrature_mpa"], None) or "–",
+        "density, 10⁻⁴ nm⁻²": with_error(row[AREAL], row[f"error_of_{AREAL}"]) or "–",
+        "mean size, nm": with_error(row["mean_size_nm"], row["error_of_mean_size_nm"]) or "–",
+        "hardening, MPa": with_error(row["hardening_quadrature_mpa"], None) or "–",
         "nm per px": "–" if row["nm_per_px"] is None else f"{row['nm_per_px']:.4g}",
         "trust": _doubt(row) or "–",
         "remarks": row["note"],

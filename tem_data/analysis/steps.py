@@ -19,8 +19,9 @@ from tem_data.analysis.report import Run, entries_of, write_page
 from tem_data.analysis.saving import Folder
 from tem_data.analysis.searching import search
 from tem_data.analysis.settings import AnalysisSettings
-from tem_data.analysis.summary import counted, duration, facts_of, summary_of
+from tem_data.analysis.summary import facts_of, summary_of
 from tem_data.analysis.tables import write_defects, write_found, write_micrographs, write_quarantine
+from tem_data.analysis.words import counted, duration
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import write_json
 from tem_data.core.schema import Classes

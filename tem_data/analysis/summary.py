@@ -11,6 +11,7 @@ from typing import Any
 from tem_data.analysis.job import Job
 from tem_data.analysis.report import Entry
 from tem_data.analysis.settings import AnalysisSettings
+from tem_data.analysis.words import counted, duration
 from tem_data.materials.measuring import ALL
 
 
@@ -63,13 +64,3 @@ def _scale(settings: AnalysisSettings) -> str:
     return (
         "from the files" if settings.calibration is None else f"from {settings.calibration.name}, else from the files"
     )
-
-
-def counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

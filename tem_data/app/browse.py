@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from tem_data.app.session import told
+from tem_data.app.session import picture_of, told
 from tem_data.core.errors import TemDataError
 from tem_data.core.files import read_table
 from tem_data.core.micrograph import Micrograph, class_mask
@@ -48,15 +48,7 @@ def browse_tab(datasets: Mapping[str, Path], project: Path) -> None:
         with gr.Column(scale=3, min_width=420):
             rows = gr.Dataframe(label="Micrographs", interactive=False, show_search="filter", elem_id="rows")
         with gr.Column(scale=2, min_width=420):
-            picture = gr.Image(
-                None,
-                format="png",
-                label="Labels",
-                show_label=False,
-                interactive=False,
-                elem_id="labelled",
-                buttons=["fullscreen"],
-            )
+            picture = picture_of("Labels", "labelled")
             about = gr.HTML(elem_id="origin")
     aside = gr.Dataframe(
         label="What the import set aside or changed", interactive=False, wrap=True, visible=False, elem_id="aside"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from tem_data.app.models import Shared
-from tem_data.app.session import Session, Stopped, line, one_line, told
+from tem_data.app.session import Session, Stopped, line, one_line, picture_of, told
 
 if TYPE_CHECKING:
     from tem_data.app.finding import Search
@@ -89,15 +89,7 @@ def _controls(detectors: list[str]) -> Controls:
 
 
 def _shown() -> Shown:
-    picture = gr.Image(
-        None,
-        format="png",
-        label="Defects",
-        show_label=False,
-        interactive=False,
-        elem_id="picture",
-        buttons=["fullscreen"],
-    )
+    picture = picture_of("Defects", "picture")
     remarks = gr.HTML(elem_id="remarks")
     tables = (
         gr.Dataframe(headers=["class", *columns], label=label, interactive=False, elem_id=name)

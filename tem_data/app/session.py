@@ -104,6 +104,19 @@ def line(text: object) -> str:
     return html.escape(" ".join(str(text).split()))
 
 
+def picture_of(label: str, elem_id: str) -> gr.Image:
+    """A picture that can be enlarged, pixel for pixel, and is not to be changed."""
+    return gr.Image(
+        None,
+        format="png",
+        label=label,
+        show_label=False,
+        interactive=False,
+        elem_id=elem_id,
+        buttons=["fullscreen"],
+    )
+
+
 def legend(classes: Sequence[str]) -> str:
     """The colours of classes, as HTML."""
     keys = (

@@ -10,6 +10,7 @@ import numpy as np
 
 from tem_data.analysis.measuring import AREAL, VOLUME
 from tem_data.analysis.searching import Found
+from tem_data.analysis.words import with_error, with_limits
 from tem_data.app.finding import Search
 from tem_data.app.session import legend
 from tem_data.figures.overlays import drawn
@@ -53,12 +54,12 @@ def number_table(by_class: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [
         {
             "class": name,
-            "count": f"{row['count']} ({row['count_low']:.0f} to {row['count_high']:.0f})",
-            "density, 10⁻⁴ nm⁻²": _with_error(row[AREAL], row[f"error_of_{AREAL}"]),
-            "density, 10²¹ m⁻³": _with_error(row[VOLUME], row[f"error_of_{VOLUME}"]),
-            "mean size, nm": _with_error(row["mean_size_nm"], row["error_of_mean_size_nm"]),
-            "mean size, px": _with_error(row["mean_size_px"], row["error_of_mean_size_px"]),
-            "hardening, MPa": _with_error(row["hardening_quadrature_mpa"], None),
+            "count": with_limits(row),
+            "density, 10⁻⁴ nm⁻²": with_error(row[AREAL], row[f"error_of_{AREAL}"]) or "–",
+            "density, 10²¹ m⁻³": with_error(row[VOLUME], row[f"error_of_{VOLUME}"]) or "–",
+            "mean size, nm": with_error(row["mean_size_nm"], row["error_of_mean_size_nm"]) or "–",
+            "mean size, px": with_error(row["mean_size_px"], row["error_of_mean_size_px"]) or "–",
+            "hardening, MPa": with_error(row["hardening_quadrature_mpa"], None) or "–",
         }
         for name, row in by_class.items()
     ]
@@ -74,12 +75,6 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Without the columns that hold nothing."""
     columns = [name for name in rows[0] if any(row[name] != "–" for row in rows)] if rows else []
     return {"headers": columns, "data": [[row[name] for name in columns] for row in rows]}
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3g}" if error is None else f"{value:.3g} ± {error:.2g}"
 
 
 def _cell(value: Any) -> Any:
